@@ -1,0 +1,102 @@
+/* The session's table. Signals and the end of the link may come at any time and in any order: most cells that do nothing
+ * are theirs. */
+#include "actor/session_fsm.h"
+
+#define CELL(state, event) [SESSION_##state * SESSION_EVENT__COUNT + SESSION_EV_##event]
+
+static const struct fsm_cell cells[SESSION_STATE__COUNT * SESSION_EVENT__COUNT] = {
+    CELL(STARTING, GRANTS) = FSM_GO(SESSION_RECOVERING, session_recover),
+    CELL(STARTING, UNOWNED) = FSM_GO(SESSION_STARTING, NULL), /* session_open() looks at it */
+    CELL(STARTING, ADOPT) = FSM_GO(SESSION_STARTING, NULL),
+    CELL(STARTING, TERM) = FSM_GO(SESSION_LEAVING, session_leave),
+    CELL(STARTING, LATE) = FSM_GO(SESSION_LEAVING, session_give_up),
+
+    CELL(RECOVERING, RECOVERED) = FSM_GO(SESSION_IDLE, session_open),
+    CELL(RECOVERING, RUN) = FSM_GO(SESSION_RECOVERING, NULL),
+    CELL(RECOVERING, BACKGROUND) = FSM_GO(SESSION_RECOVERING, NULL),
+    CELL(RECOVERING, EMPTY) = FSM_GO(SESSION_RECOVERING, NULL),
+    CELL(RECOVERING, UNOWNED) = FSM_GO(SESSION_RECOVERING, NULL),
+    CELL(RECOVERING, ADOPT) = FSM_GO(SESSION_RECOVERING, NULL),
+    CELL(RECOVERING, TERM) = FSM_GO(SESSION_STOPPING, session_stop),
+
+    CELL(IDLE, RUN) = FSM_GO(SESSION_RUNNING, NULL),
+    CELL(IDLE, UNOWNED) = FSM_GO(SESSION_LEAVING, session_leave),
+    CELL(IDLE, ADOPT) = FSM_GO(SESSION_IDLE, NULL), /* the end of the old link is about to be read */
+    CELL(IDLE, CANCEL) = FSM_GO(SESSION_LEAVING, session_leave),
+    CELL(IDLE, TERM) = FSM_GO(SESSION_LEAVING, session_leave),
+
+    CELL(RUNNING, RUN) = FSM_GO(SESSION_RUNNING, NULL),
+    CELL(RUNNING, BACKGROUND) = FSM_GO(SESSION_RUNNING, NULL),
+    CELL(RUNNING, EMPTY) = FSM_GO(SESSION_IDLE, NULL),
+    CELL(RUNNING, UNOWNED) = FSM_GO(SESSION_ORPHANED, NULL),
+    CELL(RUNNING, ADOPT) = FSM_GO(SESSION_ADOPTED, NULL), /* the signal overtook the end of the old link */
+    CELL(RUNNING, CANCEL) = FSM_GO(SESSION_ENDING, session_cancel),
+    CELL(RUNNING, TERM) = FSM_GO(SESSION_STOPPING, session_stop),
+
+    CELL(ORPHANED, BACKGROUND) = FSM_GO(SESSION_ORPHANED, NULL),
+    CELL(ORPHANED, EMPTY) = FSM_GO(SESSION_LEAVING, session_leave),
+    CELL(ORPHANED, ADOPT) = FSM_GO(SESSION_ADOPTED, NULL),
+    CELL(ORPHANED, LATE) = FSM_GO(SESSION_ORPHANED, session_owner_lost), /* detached runs go on under it */
+    CELL(ORPHANED, TERM) = FSM_GO(SESSION_STOPPING, session_stop),
+
+    CELL(ADOPTED, BACKGROUND) = FSM_GO(SESSION_ADOPTED, NULL),
+    CELL(ADOPTED, EMPTY) = FSM_GO(SESSION_LEAVING, session_leave),
+    CELL(ADOPTED, UNOWNED) = FSM_GO(SESSION_ADOPTED, NULL),
+    CELL(ADOPTED, ADOPT) = FSM_GO(SESSION_ADOPTED, NULL),
+    CELL(ADOPTED, CANCEL) = FSM_GO(SESSION_ENDING, session_cancel),
+    CELL(ADOPTED, TERM) = FSM_GO(SESSION_STOPPING, session_stop),
+
+    CELL(ENDING, BACKGROUND) = FSM_GO(SESSION_ENDING, NULL),
+    CELL(ENDING, EMPTY) = FSM_GO(SESSION_LEAVING, session_leave),
+    CELL(ENDING, UNOWNED) = FSM_GO(SESSION_ENDING, NULL),
+    CELL(ENDING, ADOPT) = FSM_GO(SESSION_ENDING, NULL),
+    CELL(ENDING, CANCEL) = FSM_GO(SESSION_ENDING, NULL),
+    CELL(ENDING, TERM) = FSM_GO(SESSION_STOPPING, session_stop),
+
+    CELL(STOPPING, BACKGROUND) = FSM_GO(SESSION_LEAVING, session_leave),
+    CELL(STOPPING, EMPTY) = FSM_GO(SESSION_LEAVING, session_leave),
+    CELL(STOPPING, RECOVERED) = FSM_GO(SESSION_STOPPING, NULL),
+    CELL(STOPPING, UNOWNED) = FSM_GO(SESSION_STOPPING, NULL),
+    CELL(STOPPING, ADOPT) = FSM_GO(SESSION_STOPPING, NULL),
+    CELL(STOPPING, CANCEL) = FSM_GO(SESSION_STOPPING, NULL),
+    CELL(STOPPING, TERM) = FSM_GO(SESSION_STOPPING, NULL),
+    CELL(STOPPING, LATE) = FSM_GO(SESSION_LEAVING, session_leave),
+
+    CELL(LEAVING, GRANTS) = FSM_GO(SESSION_LEAVING, NULL),
+    CELL(LEAVING, RECOVERED) = FSM_GO(SESSION_LEAVING, NULL),
+    CELL(LEAVING, BACKGROUND) = FSM_GO(SESSION_LEAVING, NULL),
+    CELL(LEAVING, EMPTY) = FSM_GO(SESSION_LEAVING, NULL),
+    CELL(LEAVING, UNOWNED) = FSM_GO(SESSION_LEAVING, NULL),
+    CELL(LEAVING, ADOPT) = FSM_GO(SESSION_LEAVING, NULL),
+    CELL(LEAVING, CANCEL) = FSM_GO(SESSION_LEAVING, NULL),
+    CELL(LEAVING, TERM) = FSM_GO(SESSION_LEAVING, NULL),
+};
+
+static const struct fsm_timeout timeouts[SESSION_STATE__COUNT] = {
+    [SESSION_STARTING] = {session_start_ms, SESSION_EV_LATE},
+    [SESSION_ORPHANED] = {session_orphan_ms, SESSION_EV_LATE},
+    [SESSION_STOPPING] = {session_stop_ms, SESSION_EV_LATE},
+};
+
+static const char *const state_names[] = {
+#define X(id, name) [SESSION_##id] = name,
+    SESSION_STATES(X)
+#undef X
+};
+
+static const char *const event_names[] = {
+#define X(id, name) [SESSION_EV_##id] = name,
+    SESSION_EVENTS(X)
+#undef X
+};
+
+const struct fsm_def session_fsm = {
+    .name = "session",
+    .n_states = SESSION_STATE__COUNT,
+    .n_events = SESSION_EVENT__COUNT,
+    .state_names = state_names,
+    .event_names = event_names,
+    .cells = cells,
+    .timeouts = timeouts,
+    .entered = session_entered,
+};

@@ -1,0 +1,161 @@
+/* run.cancel, answered when everything under the run is dead and its terminal event durable:
+ *
+ *   first records -> id, owner        last records -> over already? then the answer
+ *   session is ours     cancel on its link ─── wait for the end ───┐
+ *   another session     kill {session} with grace, until killed ───┼── kill {run} with grace, until killed: nothing
+ *   an actor's run      ───────────────────────────────────────────┘   of it lives; then its end must be in the log
+ *
+ * `killed` of a run that is over says that its process and its calls are reaped, so the last step is also the proof.
+ * The method goes on when its client leaves. */
+#include "gateway/methods.h"
+
+#include "common/err.h"
+#include "gateway/record.h"
+#include "gateway/request.h"
+#include "gateway/work.h"
+
+#include <string.h>
+
+#define SLACK_MS 20000    /* commits and reaping beside the two graces */
+#define WAIT_MAX_MS 60000 /* of one query */
+#define SETTLE_MS 5000    /* for the end that a killed run's successor writes */
+
+struct cancel {
+    char run[ID_SIZE], owner[NAME_SIZE];
+    bool dead;       /* killed has come */
+    int64_t after;   /* last record seen */
+    int64_t until;   /* of the present wait */
+    char status[16]; /* "" until the end is in the log */
+};
+
+static int look_at(void *arg, const struct record *rec) {
+    struct cancel *cancel = arg;
+    if (!*cancel->run)
+        memcpy(cancel->run, rec->run, sizeof cancel->run);
+    if (strcmp(rec->type, "run.accepted") == 0)
+        memcpy(cancel->owner, rec->owner, sizeof cancel->owner);
+    const char *end = record_run_end(rec->type);
+    if (end)
+        (void)snprintf(cancel->status, sizeof cancel->status, "%s", end);
+    if (rec->seq > cancel->after)
+        cancel->after = rec->seq;
+    return 0;
+}
+
+static void answer(struct request *req) {
+    struct cancel *cancel = req->state;
+    auto_buf struct buf b = BUF_NULL(256);
+    (void)buf_printf(&b, "{\"run\":\"%s\",\"status\":\"%s\"}", cancel->run, cancel->status);
+    request_answer(req, &b);
+}
+
+static void end_run(struct request *req);
+static void on_wait(struct request *req, enum role_id from, struct msg *m, size_t arg);
+
+static void wait_more(struct request *req) {
+    struct cancel *cancel = req->state;
+    int64_t left = cancel->until - now_ms();
+    struct msg_query query = {.by = "run",
+                              .key = cancel->run,
+                              .after = cancel->after,
+                              .limit = 100,
+                              .wait_ms = left > WAIT_MAX_MS ? WAIT_MAX_MS
+                                         : left > 0         ? left
+                                                            : 0};
+    (void)request_query(req, &query, on_wait);
+}
+
+static void wait_for_end(struct request *req, int64_t ms) {
+    ((struct cancel *)req->state)->until = now_ms() + ms;
+    wait_more(req);
+}
+
+static void on_wait(struct request *req, enum role_id from, struct msg *m, size_t arg) {
+    struct cancel *cancel = req->state;
+    (void)record_each(m->page.events, look_at, cancel);
+    bool late = now_ms() >= cancel->until && !m->page.more;
+    if (*cancel->status && cancel->dead)
+        answer(req);
+    else if (*cancel->status || (late && !cancel->dead))
+        end_run(req);
+    else if (late)
+        request_fail(req, RPC_RUNTIME, "run %s is dead, but the log has no end of it", cancel->run);
+    else
+        wait_more(req);
+}
+
+static void on_run_killed(struct request *req, enum role_id from, struct msg *m, size_t arg) {
+    struct cancel *cancel = req->state;
+    cancel->dead = true;
+    if (*cancel->status)
+        answer(req);
+    else
+        wait_for_end(req, SETTLE_MS);
+}
+
+static void end_run(struct request *req) {
+    const struct cancel *cancel = req->state;
+    (void)request_kill(req, ROLE_RUNS, cancel->run, req->gw->ctx->spec->cancel_timeout, on_run_killed);
+}
+
+static void on_session_killed(struct request *req, enum role_id from, struct msg *m, size_t arg) {
+    end_run(req);
+}
+
+/* Whether its session is a child of ours, which then has been told. */
+static bool cancel_ours(struct request *req) {
+    struct cancel *cancel = req->state;
+    struct work *work = work_find(req->gw, cancel->run);
+    if (!work || !work->session)
+        return false;
+    child_cancel(work->session, "cancelled");
+    wait_for_end(req, req->gw->ctx->spec->cancel_timeout + 500);
+    return true;
+}
+
+static void end_owner(struct request *req) {
+    struct cancel *cancel = req->state;
+    if (cancel_ours(req))
+        return;
+    if (id_valid(cancel->owner, 's'))
+        (void)request_kill(req, ROLE_ACTORS, cancel->owner, req->gw->ctx->spec->cancel_timeout, on_session_killed);
+    else
+        end_run(req);
+}
+
+static void on_last(struct request *req, enum role_id from, struct msg *m, size_t arg) {
+    struct cancel *cancel = req->state;
+    (void)record_each(m->page.events, look_at, cancel);
+    if (*cancel->status)
+        answer(req);
+    else
+        end_owner(req);
+}
+
+static void on_first(struct request *req, enum role_id from, struct msg *m, size_t arg) {
+    struct cancel *cancel = req->state;
+    if (m->page.key && id_valid(m->page.key, 'r'))
+        (void)snprintf(cancel->run, sizeof cancel->run, "%s", m->page.key);
+    (void)record_each(m->page.events, look_at, cancel);
+    if (!id_valid(cancel->run, 'r') || cancel->after == 0) {
+        request_fail(req, RPC_NO_SUCH_RUN, "the log has no run %s", json_str(req->params, "run"));
+        return;
+    }
+    struct msg_query last = {.by = "run", .key = cancel->run, .tail = 32};
+    (void)request_query(req, &last, on_last);
+}
+
+void method_run_cancel(struct request *req) {
+    const char *run = json_str(req->params, "run");
+    struct cancel *cancel = request_run_key(req, run) ? request_state(req, sizeof *cancel, NULL) : NULL;
+    if (!cancel)
+        return;
+    request_within(req, 3 * req->gw->ctx->spec->cancel_timeout + SETTLE_MS + SLACK_MS);
+    if (id_valid(run, 'r')) { /* a whole id that we know needs no look-up, which would cost a commit first */
+        memcpy(cancel->run, run, sizeof cancel->run);
+        if (cancel_ours(req))
+            return;
+    }
+    struct msg_query first = {.by = "run", .key = run, .limit = 16};
+    (void)request_query(req, &first, on_first);
+}
