@@ -13,7 +13,8 @@
 
 /* ---- for the other files ---- */
 
-int64_t actor_journal(struct actor *a, const char *type, struct journal_about about, json_t *data, enum journal_how how) {
+int64_t actor_journal(struct actor *a, const char *type, struct journal_about about, json_t *data,
+                      enum journal_how how) {
     auto_json json_t *owned = data;
     auto_free char *text = NULL;
     size_t n = 0;

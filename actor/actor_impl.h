@@ -27,7 +27,7 @@ struct actor {
     json_t *definition, *catalog;
     json_t *tools;      /* name -> schema: what a model may call */
     json_t *tools_list; /* the same as a request has it; empty without tools */
-    int grants; /* sealed memfd; -1 until it came */
+    int grants;         /* sealed memfd; -1 until it came */
     char provider[NAME_SIZE], model[129];
     int64_t llm_timeout_ms;
     int64_t llm_calls_max, steps_max, timeout_ms;
@@ -65,7 +65,8 @@ struct journal_about {
     const struct task *task;
     const char *call;
 };
-int64_t actor_journal(struct actor *a, const char *type, struct journal_about about, json_t *data, enum journal_how how);
+int64_t actor_journal(struct actor *a, const char *type, struct journal_about about, json_t *data,
+                      enum journal_how how);
 void actor_progress(struct actor *a); /* moves `patience` on */
 /* One event: posted from inside an action, else taken at once. */
 void actor_raise(struct actor *a, enum actor_event event);

@@ -44,7 +44,8 @@ int conversation_assistant(struct conversation *c, json_t *message) {
     return add(c, json_incref(message));
 }
 
-/* The content is a text to the model, so a cut anywhere is fine as long as it is whole UTF-8 and says that it is one. */
+/* The content is a text to the model, so a cut anywhere is fine as long as it is whole UTF-8 and says that it is one.
+ */
 static json_t *bounded(const char *text, size_t n) {
     if (n <= OBSERVATION_MAX)
         return json_stringn(text, n);

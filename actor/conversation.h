@@ -1,6 +1,6 @@
-/* What a model is shown in one task: system, user, then assistant turns and the answers to what they called. The rule of
- * the protocol that this keeps: every call of an assistant turn is answered by exactly one tool message before the next
- * request. Everything in it is data from outside; the whole and each answer have a ceiling. */
+/* What a model is shown in one task: system, user, then assistant turns and the answers to what they called. The rule
+ * of the protocol that this keeps: every call of an assistant turn is answered by exactly one tool message before the
+ * next request. Everything in it is data from outside; the whole and each answer have a ceiling. */
 #ifndef SOMA_ACTOR_CONVERSATION_H
 #define SOMA_ACTOR_CONVERSATION_H
 

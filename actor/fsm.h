@@ -3,9 +3,9 @@
  *   loading → restoring → idle → waiting_llm ⇄ thinking ⇄ running
  *                          ↑         └────────────┴──────────┴→ (cancelling →) replying → idle
  *
- * `thinking` is left in the step that enters it: judging a proposal raises one of speak, steps, again, fail. Anything that
- * ends a task while work is alive below it goes through `cancelling`, which is left when all of it is dead. Actions are
- * declared here and defined by the role (tests define recorders); none of them changes the state. */
+ * `thinking` is left in the step that enters it: judging a proposal raises one of speak, steps, again, fail. Anything
+ * that ends a task while work is alive below it goes through `cancelling`, which is left when all of it is dead.
+ * Actions are declared here and defined by the role (tests define recorders); none of them changes the state. */
 #ifndef SOMA_ACTOR_FSM_H
 #define SOMA_ACTOR_FSM_H
 
@@ -41,14 +41,14 @@ enum actor_state {
 #define X(id, name) ACTOR_##id,
     ACTOR_STATES(X)
 #undef X
-    ACTOR_STATE__COUNT
+        ACTOR_STATE__COUNT
 };
 
 enum actor_event {
 #define X(id, name) ACTOR_EV_##id,
     ACTOR_EVENTS(X)
 #undef X
-    ACTOR_EVENT__COUNT
+        ACTOR_EVENT__COUNT
 };
 
 extern const struct fsm_def actor_fsm;

@@ -39,7 +39,8 @@ static bool allowed(const struct actor *a, const char *name) {
 static json_t *request_entry(const json_t *tool) {
     const char *description = json_str(tool, "description");
     return json_pack("{s:s, s:{s:s, s:s, s:O}}", "type", "function", "function", "name", json_str(tool, "name"),
-                     "description", description ? description : "", "parameters", json_object_get(tool, "input_schema"));
+                     "description", description ? description : "", "parameters",
+                     json_object_get(tool, "input_schema"));
 }
 
 /* A tool that would make the request too large is left out by name rather than every request refused. */
@@ -73,7 +74,7 @@ static int make_tools(struct actor *a) {
     a->tools_list = json_array();
     if (!a->tools_list || !a->tools)
         return err_raise(-ENOMEM, "tools");
-    json_array_foreach(a->catalog, i, tool) {
+    json_array_foreach(json_object_get(a->catalog, "tools"), i, tool) {
         int r = bytes + 2 < TOOLS_TEXT_MAX ? add_tool(a, tool, &bytes) : 0;
         if (r < 0)
             return err_up(r);

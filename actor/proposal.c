@@ -1,6 +1,6 @@
 /* Two passes. The first decides what kind of answer it is and normalises it: a turn with calls but without their ids,
- * names or shape cannot even be answered call by call, and is rejected as a whole. The second judges each call alone, so
- * that one bad call does not cost the model its good ones. */
+ * names or shape cannot even be answered call by call, and is rejected as a whole. The second judges each call alone,
+ * so that one bad call does not cost the model its good ones. */
 #include "actor/proposal.h"
 
 #include <stdio.h>
@@ -64,6 +64,10 @@ static void check_args(struct proposal_call *call, const json_t *schema, const j
         call->verdict = CALL_INVALID; /* `why` is set; a schema that cannot be applied refuses as well */
 }
 
+static bool blank(const char *text) {
+    return text[strspn(text, " \t\r\n")] == '\0';
+}
+
 /* The text of the arguments is the model's; an empty one means {}. */
 static json_t *read_args(struct proposal_call *call, const json_t *function) {
     const json_t *given = json_object_get(function, "arguments");
@@ -75,7 +79,7 @@ static json_t *read_args(struct proposal_call *call, const json_t *function) {
     }
     const char *text = json_string_value(given);
     size_t n = json_string_length(given);
-    if (text[strspn(text, " \t\r\n")] == '\0')
+    if (blank(text))
         return json_object();
     if (json_parse(text, n, PROPOSAL_ARGS_MAX, &args) < 0) {
         (void)snprintf(why, sizeof why, "arguments are not JSON: %.300s", err_text());
@@ -101,7 +105,7 @@ static int add_step(struct proposal *p, const struct proposal_call *call, json_t
 static int add_turn(json_t *calls, const struct proposal_call *call, const json_t *function, const json_t *args) {
     const char *text = json_is_object(args) ? json_str(function, "arguments") : "{}";
     json_t *turn = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", call->id, "type", "function", "function", "name",
-                             json_str(function, "name"), "arguments", *text ? text : "{}");
+                             json_str(function, "name"), "arguments", blank(text) ? "{}" : text);
     if (!turn || json_array_append_new(calls, turn) < 0)
         return err_raise(-ENOMEM, "proposal");
     return 0;
@@ -162,7 +166,8 @@ static int read_calls(struct proposal *p, const json_t *message, const json_t *c
     p->kind = PROPOSAL_RUN_STEPS;
     p->n_calls = (unsigned)json_array_size(calls);
     p->calls = calloc(p->n_calls, sizeof *p->calls);
-    p->message = json_pack("{s:s, s:s?, s:[]}", "role", "assistant", "content", json_str(message, "content"), "tool_calls");
+    p->message =
+        json_pack("{s:s, s:s?, s:[]}", "role", "assistant", "content", json_str(message, "content"), "tool_calls");
     if (!p->calls || !p->message)
         return err_raise(-ENOMEM, "proposal");
     for (unsigned i = 0; i < p->n_calls; i++) {

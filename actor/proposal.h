@@ -1,17 +1,17 @@
 /* What a model said, judged. The message is hostile: it is taken apart here, each call is checked by name against the
- * allow-list and by arguments against the tool's schema, and what comes out is either text for the asker, or one plan of
- * calls that may run and an error for each that may not, or the refusal of the whole. Nothing here runs anything. */
+ * allow-list and by arguments against the tool's schema, and what comes out is either text for the asker, or one plan
+ * of calls that may run and an error for each that may not, or the refusal of the whole. Nothing here runs anything. */
 #ifndef SOMA_ACTOR_PROPOSAL_H
 #define SOMA_ACTOR_PROPOSAL_H
 
 #include "common/ids.h"
 #include "common/json.h"
 
-#define PROPOSAL_CALLS_MAX 32u           /* calls of one turn */
-#define PROPOSAL_ARGS_MAX (64u * 1024)   /* bytes of one call's arguments */
-#define PROPOSAL_DEPTH_MAX 48u           /* levels of arguments: they travel inside plans, events and pages of events */
-#define PROPOSAL_NODES_MAX 8192u         /* values and keys of one turn's arguments, for the same reason */
-#define PROPOSAL_PLAN_MAX (256u * 1024)  /* bytes of the plan */
+#define PROPOSAL_CALLS_MAX 32u          /* calls of one turn */
+#define PROPOSAL_ARGS_MAX (64u * 1024)  /* bytes of one call's arguments */
+#define PROPOSAL_DEPTH_MAX 48u          /* levels of arguments: they travel inside plans, events and pages of events */
+#define PROPOSAL_NODES_MAX 8192u        /* values and keys of one turn's arguments, for the same reason */
+#define PROPOSAL_PLAN_MAX (256u * 1024) /* bytes of the plan */
 
 #define PROPOSAL_KINDS(X)                                                                                              \
     X(REPLY, "reply")                                                                                                  \
@@ -27,7 +27,7 @@ enum proposal_kind {
 enum call_verdict { CALL_APPROVED, CALL_DENIED, CALL_INVALID };
 
 struct proposal_call {
-    char id[16]; /* "call_N": ours, since a model's are unique within a turn at best; also the step's id */
+    char id[16];          /* "call_N": ours, since a model's are unique within a turn at best; also the step's id */
     char tool[NAME_SIZE]; /* cut when the model's is longer, and then denied */
     enum call_verdict verdict;
     char why[400]; /* for the model, when it is not approved */

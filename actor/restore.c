@@ -1,6 +1,6 @@
-/* A task that was accepted and has no end in the log was interrupted: by a crash of this actor, or of the whole tree. The
- * work below it is ended first, so that nothing of the past acts beside the present, and then the task is told to have
- * failed. Continuing such tasks needs their conversation and is not done here. */
+/* A task that was accepted and has no end in the log was interrupted: by a crash of this actor, or of the whole tree.
+ * The work below it is ended first, so that nothing of the past acts beside the present, and then the task is told to
+ * have failed. Continuing such tasks needs their conversation and is not done here. */
 #include "actor/actor_impl.h"
 
 #include <string.h>
@@ -57,7 +57,7 @@ static void on_record(void *arg, const json_t *record) {
 static void kill_work(struct actor *a, enum role_id kind, const char *id) {
     if (!id)
         return;
-    struct msg_kill kill = {.id = id, .grace_ms = a->ctx->spec->cancel_timeout};
+    struct msg_kill kill = {.id = id, .grace_ms = child_grace_ms(a->ctx->spec, kind == ROLE_RUNS ? ROLE_RUN : ROLE_LLMCALL)};
     if (chan_send(a->ctx->wire[kind], MSG_KILL, &kill) < 0)
         die(1, "kill");
     a->kills++;
@@ -82,8 +82,8 @@ static void finish(struct actor *a) {
     a->unfinished = NULL;
     const char *type = a->ctx->start->recover || !none ? "actor.restored" : "actor.started";
     a->restored_barrier = !none;
-    a->restored_ref = actor_journal(a, type, (struct journal_about){0}, json_object(),
-                                    none ? JOURNAL_ANSWERED : JOURNAL_BARRIER);
+    a->restored_ref =
+        actor_journal(a, type, (struct journal_about){0}, json_object(), none ? JOURNAL_ANSWERED : JOURNAL_BARRIER);
 }
 
 static void on_history(void *arg, int r) {

@@ -31,7 +31,7 @@ int64_t session_orphan_ms(void *self) {
 }
 
 int64_t session_stop_ms(void *self) {
-    return ((struct session *)self)->ctx->spec->cancel_timeout;
+    return child_grace_ms(((struct session *)self)->ctx->spec, ROLE_RUN);
 }
 
 /* ---- a successor ---- */
@@ -248,6 +248,12 @@ static void term(void *self) {
     (void)role_step(s->ctx, SESSION_EV_TERM, NULL);
 }
 
+/* Not the tree's end but somebody's wish: detached runs are meant too. */
+static void cancel_asked(void *self) {
+    struct session *s = self;
+    (void)role_step(s->ctx, SESSION_EV_CANCEL, NULL);
+}
+
 static void adopted(void *self) {
     struct session *s = self;
     s->adopted = true;
@@ -264,5 +270,6 @@ const struct role session_role = {
     .start = start,
     .closed = closed,
     .term = term,
+    .cancel = cancel_asked,
     .adopted = adopted,
 };

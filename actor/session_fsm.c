@@ -1,5 +1,5 @@
-/* The session's table. Signals and the end of the link may come at any time and in any order: most cells that do nothing
- * are theirs. */
+/* The session's table. Signals and the end of the link may come at any time and in any order: most cells that do
+ * nothing are theirs. */
 #include "actor/session_fsm.h"
 
 #define CELL(state, event) [SESSION_##state * SESSION_EVENT__COUNT + SESSION_EV_##event]
@@ -8,6 +8,7 @@ static const struct fsm_cell cells[SESSION_STATE__COUNT * SESSION_EVENT__COUNT] 
     CELL(STARTING, GRANTS) = FSM_GO(SESSION_RECOVERING, session_recover),
     CELL(STARTING, UNOWNED) = FSM_GO(SESSION_STARTING, NULL), /* session_open() looks at it */
     CELL(STARTING, ADOPT) = FSM_GO(SESSION_STARTING, NULL),
+    CELL(STARTING, CANCEL) = FSM_GO(SESSION_LEAVING, session_leave),
     CELL(STARTING, TERM) = FSM_GO(SESSION_LEAVING, session_leave),
     CELL(STARTING, LATE) = FSM_GO(SESSION_LEAVING, session_give_up),
 
@@ -17,6 +18,7 @@ static const struct fsm_cell cells[SESSION_STATE__COUNT * SESSION_EVENT__COUNT] 
     CELL(RECOVERING, EMPTY) = FSM_GO(SESSION_RECOVERING, NULL),
     CELL(RECOVERING, UNOWNED) = FSM_GO(SESSION_RECOVERING, NULL),
     CELL(RECOVERING, ADOPT) = FSM_GO(SESSION_RECOVERING, NULL),
+    CELL(RECOVERING, CANCEL) = FSM_GO(SESSION_STOPPING, session_stop),
     CELL(RECOVERING, TERM) = FSM_GO(SESSION_STOPPING, session_stop),
 
     CELL(IDLE, RUN) = FSM_GO(SESSION_RUNNING, NULL),
@@ -37,6 +39,7 @@ static const struct fsm_cell cells[SESSION_STATE__COUNT * SESSION_EVENT__COUNT] 
     CELL(ORPHANED, EMPTY) = FSM_GO(SESSION_LEAVING, session_leave),
     CELL(ORPHANED, ADOPT) = FSM_GO(SESSION_ADOPTED, NULL),
     CELL(ORPHANED, LATE) = FSM_GO(SESSION_ORPHANED, session_owner_lost), /* detached runs go on under it */
+    CELL(ORPHANED, CANCEL) = FSM_GO(SESSION_ENDING, session_cancel),
     CELL(ORPHANED, TERM) = FSM_GO(SESSION_STOPPING, session_stop),
 
     CELL(ADOPTED, BACKGROUND) = FSM_GO(SESSION_ADOPTED, NULL),

@@ -1,6 +1,6 @@
 /* One run below a session. It ends in one of three ways: it says how it ended; it dies in silence after an event that
- * the log has; it dies in silence and the log knows nothing of an end. Only the log tells the last two apart, so a silent
- * end is followed by a query, and the owner hears exactly one last word about each run. */
+ * the log has; it dies in silence and the log knows nothing of an end. Only the log tells the last two apart, so a
+ * silent end is followed by a query, and the owner hears exactly one last word about each run. */
 #include "actor/session_runs.h"
 
 #include <string.h>
@@ -208,9 +208,8 @@ int session_run_on_hello(struct session *s, struct chan *from, const struct msg 
     struct session_run *run = run_of(s, from);
     if (r < 0 || !run || !run->plan || m->hello.generation > 1)
         return r < 0 ? err_up(r) : 0;
-    struct msg_run_start start = {.plan = {run->plan, run->plan_n},
-                                  .detached = run->detached,
-                                  .corr = run->corr[0] ? run->corr : NULL};
+    struct msg_run_start start = {
+        .plan = {run->plan, run->plan_n}, .detached = run->detached, .corr = run->corr[0] ? run->corr : NULL};
     r = chan_send_fds(from, MSG_RUN_START, &start, &s->grants, 1);
     free(take_ptr(&run->plan));
     if (r < 0) { /* a link that is broken already: `down` follows */

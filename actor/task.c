@@ -1,5 +1,5 @@
-/* A task from the ask to its last word. Two appends frame it: task.accepted before it is acknowledged, its terminal event
- * before its result is shown. Whatever stage it is in, it ends once and its owner hears one task_done. */
+/* A task from the ask to its last word. Two appends frame it: task.accepted before it is acknowledged, its terminal
+ * event before its result is shown. Whatever stage it is in, it ends once and its owner hears one task_done. */
 #include "actor/actor_impl.h"
 
 #include <string.h>
@@ -104,8 +104,7 @@ void actor_next(struct actor *a) {
     if (a->ctx->fsm.state != ACTOR_IDLE)
         return;
     if (a->stopping && !a->mailbox.head && !a->stopped_ref)
-        a->stopped_ref =
-            actor_journal(a, "actor.stopped", (struct journal_about){0}, json_object(), JOURNAL_BARRIER);
+        a->stopped_ref = actor_journal(a, "actor.stopped", (struct journal_about){0}, json_object(), JOURNAL_BARRIER);
     else if (!a->stopping && mailbox_next(&a->mailbox))
         actor_raise(a, ACTOR_EV_TASK);
 }

@@ -1,6 +1,6 @@
-/* The loop of one task: request → proposal → run → observations → request … The runtime disposes: nothing the model says
- * has an effect before it was read as data, checked against allow-list and schemas, and counted. At most one LLM call or
- * one run is waited for; children that have said their last word and are not reaped yet are counted only. */
+/* The loop of one task: request → proposal → run → observations → request … The runtime disposes: nothing the model
+ * says has an effect before it was read as data, checked against allow-list and schemas, and counted. At most one LLM
+ * call or one run is waited for; children that have said their last word and are not reaped yet are counted only. */
 #include "actor/actor_impl.h"
 
 #include <string.h>
@@ -288,8 +288,7 @@ int actor_run(void *self, const void *arg) {
     ours(json_text(a->proposal.plan, PROPOSAL_PLAN_MAX, &a->plan, &a->plan_n));
     id_make('r', run);
     a->run_hello = a->run_announced = false;
-    a->executed_ref =
-        actor_journal(a, "proposal.executed", about(a), json_pack("{s:s}", "run", run), JOURNAL_ANSWERED);
+    a->executed_ref = actor_journal(a, "proposal.executed", about(a), json_pack("{s:s}", "run", run), JOURNAL_ANSWERED);
     a->run = child_spawn(a->ctx, ROLE_RUN, run, NULL, a->grants, on_run_down, a);
     if (!a->run)
         return fail(a, "run_refused", err_text());

@@ -1,8 +1,8 @@
-/* What all commands of `soma` share: the one table of them, what was given on the command line, and how to end. Data goes
- * to stdout, talk to stderr, the exit code says how it went.
+/* What all commands of `soma` share: the one table of them, what was given on the command line, and how to end. Data
+ * goes to stdout, talk to stderr, the exit code says how it went.
  *
- * To add a command: a row in command.c, a function cmd_NAME() here, a paragraph in soma.1 (tests/cli/test_manual.c compares
- * them). To add an option: a line in OPTIONS below and in the rows that take it. */
+ * To add a command: a row in command.c, a function cmd_NAME() here, a paragraph in soma.1 (tests/cli/test_manual.c
+ * compares them). To add an option: a line in OPTIONS below and in the rows that take it. */
 #ifndef SOMA_CLI_CLI_H
 #define SOMA_CLI_CLI_H
 
@@ -43,7 +43,7 @@ enum option_id {
 #define X(id, name, letter, arg, help) OPT_##id,
     OPTIONS(X)
 #undef X
-    OPT__COUNT
+        OPT__COUNT
 };
 #define O(id) (1u << OPT_##id)
 #define O_EVERYWHERE (O(CONFIG) | O(JSON) | O(HELP))

@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-#define DATA_MAX 160 /* bytes of an event's data on a line for people */
+#define TAIL_MAX 1000 /* events of one tail; what the gateway answers at once */
+#define DATA_MAX 160  /* bytes of an event's data on a line for people */
 
 struct printing {
     const struct cli *cli;
@@ -41,7 +42,8 @@ static int print_record(void *arg, json_t *record) {
     return p->cli->json ? put_json(p->cli, record) : print_line(p, record);
 }
 
-static int number(const struct cli *cli, enum option_id option, int64_t fallback, int64_t least, int64_t *out) {
+static int number(const struct cli *cli, enum option_id option, int64_t fallback, int64_t least, int64_t most,
+                  int64_t *out) {
     const char *text = cli->value[option];
     char *end, why[128];
     *out = fallback;
@@ -49,10 +51,10 @@ static int number(const struct cli *cli, enum option_id option, int64_t fallback
         return EXIT_DONE;
     errno = 0;
     *out = strtoll(text, &end, 10);
-    if (*text >= '0' && *text <= '9' && !*end && errno == 0 && *out >= least)
+    if (*text >= '0' && *text <= '9' && !*end && errno == 0 && *out >= least && *out <= most)
         return EXIT_DONE;
-    (void)snprintf(why, sizeof why, "--%s %.40s is no number from %lld on", cli_options[option].name, text,
-                   (long long)least);
+    (void)snprintf(why, sizeof why, "--%s %.40s is no number from %lld to %lld", cli_options[option].name, text,
+                   (long long)least, (long long)most);
     return fail_usage(cli, why, NULL);
 }
 
@@ -60,10 +62,13 @@ static int query_of(const struct cli *cli, struct query *q) {
     const char *run = cli->value[OPT_RUN], *actor = cli->value[OPT_ACTOR];
     if (run && actor)
         return fail_usage(cli, "--run and --actor exclude each other", "ask for one of them");
+    if (cli->value[OPT_LINES] && cli->value[OPT_AFTER])
+        return fail_usage(cli, "--lines and --after exclude each other", "ask for one of them");
     *q = (struct query){.by = run ? "run" : actor ? "actor" : "all", .key = run ? run : actor};
-    int r = number(cli, OPT_AFTER, 0, 0, &q->after);
+    int r = number(cli, OPT_AFTER, 0, 0, INT64_MAX, &q->after);
     /* Who follows wants the present; who looks wants everything. */
-    return r != EXIT_DONE ? r : number(cli, OPT_LINES, cli->value[OPT_FOLLOW] && !q->after ? 10 : 0, 1, &q->tail);
+    return r != EXIT_DONE ? r
+                          : number(cli, OPT_LINES, cli->value[OPT_FOLLOW] && !q->after ? 10 : 0, 1, TAIL_MAX, &q->tail);
 }
 
 int cmd_log(struct cli *cli) {
@@ -99,11 +104,10 @@ static int head(struct cli *cli, bool verify) {
     auto_session struct session s = SESSION_NULL;
     auto_json json_t *answer = NULL;
     const char *args[] = {verify ? "--verify" : "--head", NULL};
-    int r = session_open(cli, &s);
-    if (r == -ENOENT || r == -ECONNREFUSED)
-        return records_offline(cli, args, print_head, cli);
-    if (r < 0)
-        return fail_rpc(cli, r);
+    bool done;
+    int r = records_reach(cli, &s, args, print_head, cli, &done);
+    if (r != EXIT_DONE || done)
+        return r;
     /* Verifying reads the whole log: as long as it takes. */
     r = session_call(cli, &s, "head", json_pack("{s:b}", "verify", verify), verify ? -1 : SESSION_CALL_MS, &answer);
     return r != EXIT_DONE ? r : print_head(cli, answer);

@@ -1,5 +1,5 @@
-/* `soma ps`: what the supervisors say of their processes, joined with what the kernel says of them now. A process that is
- * gone meanwhile simply has nothing to add. */
+/* `soma ps`: what the supervisors say of their processes, joined with what the kernel says of them now. A process that
+ * is gone meanwhile simply has nothing to add. */
 #include "cli/session.h"
 #include "cli/text.h"
 
@@ -35,8 +35,8 @@ static const char *skip_word(const char *text, const char *word) {
     return n && strncmp(text, word, n) == 0 && (text[n] == ' ' || text[n] == '\0') ? text + n + (text[n] == ' ') : text;
 }
 
-/* The title is "soma: role id state"; the state in it is newer than the supervisor's. A foreign title means that the pid
- * has found another owner, or that a program runs there which is not one of our roles. */
+/* The title is "soma: role id state"; the state in it is newer than the supervisor's. A foreign title means that the
+ * pid has found another owner, or that a program runs there which is not one of our roles. */
 static void add_title(json_t *process, int64_t pid) {
     char title[256];
     if (!proc_read(pid, "cmdline", title, sizeof title) || strncmp(title, "soma: ", 6) != 0)
@@ -60,16 +60,22 @@ static int64_t pid_of(const json_t *process) {
     return json_i64(process, "pid", 0);
 }
 
+/* What a process says of itself twice is shown once. */
+static const char *other_than(const char *known, const char *text) {
+    return known && text && strcmp(known, text) == 0 ? NULL : text;
+}
+
 static void add_process(struct drawing *d, const json_t *p, const char *branch) {
     char rss[16] = "-", age[16];
     int64_t bytes = json_i64(p, "rss_bytes", 0);
-    const char *run = json_str(p, "run"), *actor = json_str(p, "actor"), *profile = json_str(p, "profile");
+    const char *role = json_str(p, "role"), *id = json_str(p, "id"), *profile = json_str(p, "profile");
+    const char *run = other_than(id, json_str(p, "run")), *actor = other_than(id, json_str(p, "actor"));
     if (bytes)
         text_bytes((uint64_t)bytes, rss);
     text_duration(json_i64(p, "age_ms", -1) * 1000, age);
     text_table_addf(&d->table, "%lld", (long long)pid_of(p));
-    text_table_addf(&d->table, "%s%s", branch, json_str(p, "role") ? json_str(p, "role") : "?");
-    text_table_add(&d->table, json_str(p, "id") && *json_str(p, "id") ? json_str(p, "id") : "-");
+    text_table_addf(&d->table, "%s%s", branch, role ? role : "?");
+    text_table_add(&d->table, id && *id && other_than(role, id) ? id : "-");
     text_table_add(&d->table, json_str(p, "state"));
     text_table_addf(&d->table, "%d", (int)json_i64(p, "restarts", 0));
     text_table_add(&d->table, rss);
@@ -100,8 +106,7 @@ static void draw(struct drawing *d, const json_t *p, const char *lead, bool last
     (void)snprintf(branch, sizeof branch, "%s%s", lead, depth ? (last ? "`- " : "|- ") : "");
     (void)snprintf(next, sizeof next, "%s%s", lead, depth ? (last ? "   " : "|  ") : "");
     add_process(d, p, d->tree ? branch : "");
-    json_array_foreach(d->processes, i, child)
-        left += below(child, p);
+    json_array_foreach(d->processes, i, child) left += below(child, p);
     json_array_foreach(d->processes, i, child) {
         if (below(child, p) && depth < DEPTH_MAX)
             draw(d, child, next, --left == 0, depth + 1);
@@ -126,8 +131,7 @@ static void draw_all(struct drawing *d) {
         if (!has_parent(d->processes, p))
             draw(d, p, "", true, 0);
     }
-    json_array_foreach(d->processes, i, p)
-        draw(d, p, "", true, 0);
+    json_array_foreach(d->processes, i, p) draw(d, p, "", true, 0);
 }
 
 static int print(const struct cli *cli, const json_t *processes) {

@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/err.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -30,7 +31,8 @@ static int read_all(int fd, struct buf *out) {
 static int plan_failed(const struct cli *cli, const char *path) {
     char what[512], why[ERR_TEXT_MAX];
     (void)snprintf(why, sizeof why, "%s", err_text());
-    (void)snprintf(what, sizeof what, "the plan %.400s cannot be used", strcmp(path, "-") == 0 ? "on standard input" : path);
+    (void)snprintf(what, sizeof what, "the plan %.400s cannot be used",
+                   strcmp(path, "-") == 0 ? "on standard input" : path);
     return fail(cli, &(struct failure){"E_PLAN", EXIT_USAGE, what, why, "correct the plan; soma(1) shows one"});
 }
 
@@ -57,10 +59,12 @@ static int plan_limit(const struct cli *cli, json_t *plan) {
         return EXIT_DONE;
     if (json_duration_ms(timeout) <= 0) {
         char why[256];
-        (void)snprintf(why, sizeof why, "--timeout %.64s: digits and one unit of ms, s, m, h; at most 30 days", timeout);
+        (void)snprintf(why, sizeof why, "--timeout %.64s: digits and one unit of ms, s, m, h; at most 30 days",
+                       timeout);
         return fail_usage(cli, why, "for example --timeout 30s");
     }
-    return json_object_set_new(plan, "timeout", json_string(timeout)) < 0 ? fail_internal(cli, "out of memory") : EXIT_DONE;
+    return json_object_set_new(plan, "timeout", json_string(timeout)) < 0 ? fail_internal(cli, "out of memory")
+                                                                          : EXIT_DONE;
 }
 
 /* --- ends ------------------------------------------------------------------------------------------------------ */
@@ -70,12 +74,8 @@ static int exit_of(const struct follow *f, const char *status, const char *error
         const char *error;
         int exit;
     } codes[] = {
-        {"denied", EXIT_DENIED},
-        {"policy_denied", EXIT_DENIED},
-        {"approval_denied", EXIT_DENIED},
-        {"budget_exceeded", EXIT_DENIED},
-        {"credentials", EXIT_CREDENTIALS},
-        {"sandbox_unavailable", EXIT_RUNTIME},
+        {"denied", EXIT_DENIED},          {"policy_denied", EXIT_DENIED},    {"approval_denied", EXIT_DENIED},
+        {"budget_exceeded", EXIT_DENIED}, {"credentials", EXIT_CREDENTIALS}, {"sandbox_unavailable", EXIT_RUNTIME},
         {"interrupted", EXIT_RUNTIME}, /* the run's own process died */
         {"owner_lost", EXIT_RUNTIME},
     };
@@ -100,7 +100,11 @@ static int say_failed(const struct follow *f, const char *status, const json_t *
     (void)snprintf(why, sizeof why, "%s%s%s", name ? name : "no error was named", message ? ": " : "",
                    message ? message : "");
     (void)snprintf(fix, sizeof fix, "`soma show %s` and `soma trace %s` say what happened", f->id, f->id);
-    return fail(f->cli, &(struct failure){name ? name : status, code, what, why, fix});
+    char label[64];
+    (void)snprintf(label, sizeof label, "E_%s_%.30s", f->kind->name, status);
+    for (char *c = label; *c; c++)
+        *c = (char)toupper((unsigned char)*c);
+    return fail(f->cli, &(struct failure){label, code, what, why, fix});
 }
 
 /* "text" of a text tool's output, else compact JSON. */
@@ -135,8 +139,8 @@ static int finish(const struct follow *f, const json_t *record, const char *memb
     const char *status = follow_ends(f->kind, record);
     int code = exit_of(f, status, json_str(error, "name")), r = EXIT_DONE;
     if (f->cli->json) {
-        auto_json json_t *all = json_pack("{s:s, s:s, s:O*, s:O*}", f->kind->name, f->id, "status", status, member,
-                                          result, "error", error);
+        auto_json json_t *all =
+            json_pack("{s:s, s:s, s:O*, s:O*}", f->kind->name, f->id, "status", status, member, result, "error", error);
         r = put_json(f->cli, all);
         return r != EXIT_DONE ? r : code;
     }

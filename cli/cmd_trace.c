@@ -20,8 +20,8 @@ struct line {
 
 /* The part before the dot, and which member names the one of its kind. */
 static const char *names(const char *type, size_t *n) {
-    static const char *const kinds[][2] = {{"run", "run"},   {"step", "step"}, {"tool", "call"},
-                                           {"llm", "call"},  {"task", "task"}, {"actor", "actor"}};
+    static const char *const kinds[][2] = {{"run", "run"},  {"step", "step"}, {"tool", "call"},
+                                           {"llm", "call"}, {"task", "task"}, {"actor", "actor"}};
     *n = strcspn(type, ".");
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strlen(kinds[i][0]) == *n && strncmp(kinds[i][0], type, *n) == 0)

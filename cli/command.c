@@ -1,5 +1,5 @@
-/* One table says which commands there are; parsing, --help, the nearest name for a misspelt one and the check of the manual
- * page all read it. */
+/* One table says which commands there are; parsing, --help, the nearest name for a misspelt one and the check of the
+ * manual page all read it. */
 #include "cli/cli.h"
 
 #include "common/err.h"
@@ -282,7 +282,8 @@ int cli_main(int argc, char **argv) {
         return r;
     int at = optind;
     if (at >= argc)
-        return cli.value[OPT_HELP] ? help_all(&cli) : fail_usage(&cli, "no command was given", "`soma help` lists them");
+        return cli.value[OPT_HELP] ? help_all(&cli)
+                                   : fail_usage(&cli, "no command was given", "`soma help` lists them");
     const char *second = at + 1 < argc ? argv[at + 1] : NULL;
     const struct command *c = find(argv[at], second, &words);
     if (!c)

@@ -1,4 +1,5 @@
-/* `soma doctor`: a list of checks, one line each, with what to do. To add one, write a function and a row in doctor.c. */
+/* `soma doctor`: a list of checks, one line each, with what to do. To add one, write a function and a row in doctor.c.
+ */
 #ifndef SOMA_CLI_DOCTOR_H
 #define SOMA_CLI_DOCTOR_H
 

@@ -1,5 +1,5 @@
-/* What the kernel offers is tried, not looked up: a sysctl that allows user namespaces says nothing about the container or
- * the security module around us. Everything happens in children, which tell by their exit status: an errno. */
+/* What the kernel offers is tried, not looked up: a sysctl that allows user namespaces says nothing about the container
+ * or the security module around us. Everything happens in children, which tell by their exit status: an errno. */
 #include "cli/doctor.h"
 
 #include "common/cleanup.h"
@@ -83,10 +83,11 @@ void check_user_namespaces(const struct patient *p, struct finding *f) {
     if (e == 0)
         found(f, DOCTOR_OK, NULL, "can be made");
     else
-        found(f, DOCTOR_FAIL,
-              "allow them (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, AppArmor); do not run soma "
-              "inside chroot",
-              "cannot be made: %s", strerror(e));
+        found(
+            f, DOCTOR_FAIL,
+            "allow them (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, AppArmor); do not run soma "
+            "inside chroot",
+            "cannot be made: %s", strerror(e));
 }
 
 /* launcher, root, supervisor, scope: three namespaces deep. As an ordinary user each brings its user namespace. */
@@ -96,7 +97,8 @@ void check_pid_namespaces(const struct patient *p, struct finding *f) {
     if (three == 0)
         found(f, DOCTOR_OK, NULL, "can be made, three deep%s", geteuid() == 0 ? "" : ", inside user namespaces");
     else
-        found(f, DOCTOR_FAIL, "soma cannot promise that nothing is left behind here; run it outside the container that forbids them",
+        found(f, DOCTOR_FAIL,
+              "soma cannot promise that nothing is left behind here; run it outside the container that forbids them",
               "%s: %s", one ? "cannot be made" : "cannot be nested", strerror(three));
 }
 

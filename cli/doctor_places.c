@@ -45,9 +45,10 @@ static const char *unfit(long type) {
         long magic;
         const char *name;
     } types[] = {
-        {NFS_SUPER_MAGIC, "nfs"},      {0xff534d42, "cifs"},      {0xfe534d42, "smb"},
-        {V9FS_MAGIC, "9p"},            {FUSE_SUPER_MAGIC, "fuse"}, {CEPH_SUPER_MAGIC, "ceph"},
-        {AFS_SUPER_MAGIC, "afs"},      {OVERLAYFS_SUPER_MAGIC, "overlay"},
+        {NFS_SUPER_MAGIC, "nfs"},   {0xff534d42, "cifs"},
+        {0xfe534d42, "smb"},        {V9FS_MAGIC, "9p"},
+        {FUSE_SUPER_MAGIC, "fuse"}, {CEPH_SUPER_MAGIC, "ceph"},
+        {AFS_SUPER_MAGIC, "afs"},   {OVERLAYFS_SUPER_MAGIC, "overlay"},
     };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (types[i].magic == type)
@@ -90,8 +91,8 @@ void check_disk(const struct patient *p, struct finding *f) {
     }
     unsigned long long room = (unsigned long long)fs.f_bavail * (unsigned long long)fs.f_bsize;
     enum level level = room < SPACE_LEAST ? DOCTOR_FAIL : room < SPACE_LOW ? DOCTOR_WARN : DOCTOR_OK;
-    found(f, level, level == DOCTOR_OK ? NULL : "make room: a full disk ends running work", "%llu MiB at %s", room >> 20,
-          folder);
+    found(f, level, level == DOCTOR_OK ? NULL : "make room: a full disk ends running work", "%llu MiB at %s",
+          room >> 20, folder);
 }
 
 /* --- runtime --------------------------------------------------------------------------------------------------- */
@@ -127,7 +128,8 @@ void check_supervisor(const struct patient *p, struct finding *f) {
         return;
     int r = session_open(p->cli, &s);
     if (r == 0)
-        found(f, DOCTOR_OK, NULL, "running, pid %d%s", (int)s.launcher, s.short_lived ? ", until its clients leave" : "");
+        found(f, DOCTOR_OK, NULL, "running, pid %d%s", (int)s.launcher,
+              s.short_lived ? ", until its clients leave" : "");
     else if (r == -ENOENT || r == -ECONNREFUSED)
         found(f, DOCTOR_NOTE, "`soma up` starts one; `soma run` and `soma ask` bring their own", "not running");
     else
@@ -159,7 +161,8 @@ void check_tools(const struct patient *p, struct finding *f) {
 
 /* To be said until it is no longer true. */
 void check_containment(const struct patient *p, struct finding *f) {
-    found(f, DOCTOR_WARN, "let soma run only tools that you would run yourself",
-          "external tools are NOT yet contained by seccomp and Landlock (P5): they run without privileges, in a process "
-          "namespace of their own, but see the file system and the network");
+    found(
+        f, DOCTOR_WARN, "let soma run only tools that you would run yourself",
+        "external tools are NOT yet contained by seccomp and Landlock (P5): they run without privileges, in a process "
+        "namespace of their own, but see the file system and the network");
 }

@@ -1,9 +1,9 @@
 /* Errors say what, why and what to do. Everything in them may come from far away, so all of it is escaped. */
 #include "cli/cli.h"
 
+#include "cli/text.h"
 #include "common/cleanup.h"
 #include "common/err.h"
-#include "cli/text.h"
 
 #include <string.h>
 
@@ -18,9 +18,8 @@ static void say(const char *label, const char *text) {
 }
 
 static void fail_json(const struct failure *f) {
-    auto_json json_t *error =
-        json_pack("{s:{s:s, s:s, s:s?, s:s?, s:i}}", "error", "code", f->name, "message", f->what, "why",
-                  f->why && *f->why ? f->why : NULL, "fix", f->fix, "exit", f->exit);
+    auto_json json_t *error = json_pack("{s:{s:s, s:s, s:s?, s:s?, s:i}}", "error", "code", f->name, "message", f->what,
+                                        "why", f->why && *f->why ? f->why : NULL, "fix", f->fix, "exit", f->exit);
     auto_free char *text = NULL;
     size_t n;
     if (!error || json_text(error, JSON_TEXT_MAX, &text, &n) < 0) {
@@ -72,9 +71,11 @@ int fail_rpc(const struct cli *cli, int code) {
     case -ECONNREFUSED:
         return nobody(cli, why);
     case -EPERM:
+        return fail(cli, &(struct failure){"E_PLACES", EXIT_USAGE, "the runtime folder is not to be trusted", why,
+                                           "remove it, or set [soma] runtime= to a folder of your own (0700)"});
     case -EACCES:
-        return fail(cli, &(struct failure){"E_NOT_YOURS", EXIT_NO_SUPERVISOR, "the supervisor's socket is out of reach",
-                                           why, "use the supervisor as the user who started it"});
+        return fail(cli, &(struct failure){"E_FORBIDDEN", EXIT_DENIED, "this supervisor belongs to somebody else", why,
+                                           "be the user who started it, or start your own: `soma up`"});
     case -ECONNRESET:
         return fail(cli, &(struct failure){"E_LOST", EXIT_NO_SUPERVISOR, "the supervisor went away", why,
                                            "look with `soma ps`, and at what it did with `soma log -n 20`"});

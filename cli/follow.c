@@ -38,8 +38,8 @@ static int lost_for_good(const struct follow *f) {
     (void)snprintf(why, sizeof why, "%s", err_text());
     (void)snprintf(what, sizeof what, "the supervisor went away under %s %s", f->kind->name,
                    *f->id ? f->id : "that was being started");
-    (void)snprintf(fix, sizeof fix, *f->id ? "`soma show %s` says how far it came" : "`soma log -n 20` says how far it came",
-                   f->id);
+    (void)snprintf(fix, sizeof fix,
+                   *f->id ? "`soma show %s` says how far it came" : "`soma log -n 20` says how far it came", f->id);
     return fail(f->cli, &(struct failure){"E_LOST", EXIT_RUNTIME, what, why, fix});
 }
 
@@ -67,7 +67,8 @@ static int own(struct follow *f) {
     return r;
 }
 
-/* Asks again for the end after a reconnection, since the first request may not have arrived; asking twice is harmless. */
+/* Asks again for the end after a reconnection, since the first request may not have arrived; asking twice is harmless.
+ */
 static int ask_cancel(struct follow *f) {
     if (!f->kind->cancel || !f->interrupts || f->cancel_id)
         return 0;
@@ -189,8 +190,8 @@ static void take(struct follow *f, const json_t *answer, json_t **out) {
 
 static int request(struct follow *f, int64_t *id) {
     return rpc_send(&f->session->rpc, "events",
-                    json_pack("{s:s, s:s, s:I, s:i}", "by", f->kind->name, "key", f->id, "after",
-                              (json_int_t)f->after, "wait_ms", WAIT_MS),
+                    json_pack("{s:s, s:s, s:I, s:i}", "by", f->kind->name, "key", f->id, "after", (json_int_t)f->after,
+                              "wait_ms", WAIT_MS),
                     id);
 }
 

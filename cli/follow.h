@@ -1,5 +1,5 @@
-/* Work in the foreground: start it, follow its events to the last one, cancel it on ^C, take it back when the gateway was
- * lost in the middle. The same for a run and for a task. */
+/* Work in the foreground: start it, follow its events to the last one, cancel it on ^C, take it back when the gateway
+ * was lost in the middle. The same for a run and for a task. */
 #ifndef SOMA_CLI_FOLLOW_H
 #define SOMA_CLI_FOLLOW_H
 
@@ -21,19 +21,19 @@ struct follow {
     struct cli *cli;
     struct session *session;
     struct progress *progress;
-    char id[64];       /* set when it was accepted */
+    char id[64];        /* set when it was accepted */
     char corr[ID_SIZE]; /* finds it when the answer to the start was lost */
-    int64_t after;     /* last event seen */
-    int64_t cancel_id; /* request under way; 0 = none */
-    int interrupts;    /* how often the person asked us to end */
-    int signo;         /* the last one */
+    int64_t after;      /* last event seen */
+    int64_t cancel_id;  /* request under way; 0 = none */
+    int interrupts;     /* how often the person asked us to end */
+    int signo;          /* the last one */
 };
 
 /* Starts the work; takes `params`. An exit code; failures are said. f->id is set. */
 int follow_start(struct follow *f, json_t *params);
 
-/* Follows until its last event; *out is that record, a new reference. An exit code for the cases without one: interrupted
- * twice, or the tree lost for good; these are said. */
+/* Follows until its last event; *out is that record, a new reference. An exit code for the cases without one:
+ * interrupted twice, or the tree lost for good; these are said. */
 int follow_to_end(struct follow *f, json_t **out);
 
 /* "completed" of "run.completed", or NULL when the record does not end a piece of work of this kind. */

@@ -11,7 +11,8 @@ void interrupt_init(void);
 /* The signal that arrived since the last call, or 0. */
 int interrupt_take(void);
 
-/* Waits for one descriptor (-1 = none). 1 ready, 0 timeout (ms, -1 = for ever), -EINTR when a signal of ours arrived. */
+/* Waits for one descriptor (-1 = none). 1 ready, 0 timeout (ms, -1 = for ever), -EINTR when a signal of ours arrived.
+ */
 int interrupt_poll(int fd, short events, int64_t timeout_ms);
 
 /* In a forked child, before exec: the signals as a new program expects them. */

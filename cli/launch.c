@@ -12,13 +12,10 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #define READY_FD 3
-#define READY_MS 30000      /* the whole tree must be up by then */
-#define LAST_WORDS_MS 5000  /* from its error text to its end */
-#define LOG_MAX (1 << 20)   /* bytes after which the log begins anew */
+#define READY_MS 30000    /* the whole tree must be up by then */
+#define LOG_MAX (1 << 20) /* bytes after which the log begins anew */
 
 static int log_open(const struct cli *cli) {
     char path[SPEC_PATH + sizeof LAUNCH_LOG];
@@ -42,61 +39,73 @@ static void become(const char *path, char *const argv[], int ready_fd, int log_f
         dup2(ready, READY_FD) < 0 || close_range(READY_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
         _exit(EXIT_RUNTIME);
     execv(path, argv);
-    char text[PATH_MAX + 64];
-    int n = snprintf(text, sizeof text, "exec %s: %s\n", path, strerror(errno));
+    char text[PATH_MAX + 128];
+    int n =
+        snprintf(text, sizeof text, "%d\nsomad cannot be run\nexec %s: %s\nbuild or install soma again, as a whole\n",
+                 EXIT_RUNTIME, path, strerror(errno));
     _exit(write(READY_FD, text, (size_t)n) == n ? EXIT_RUNTIME : EXIT_FAILED);
 }
 
-/* Reads up to a newline or the end. The number of bytes, or a negative errno. */
-static int line_read(int fd, char *line, size_t size) {
+static unsigned count_lines(const char *text) {
+    unsigned n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/* Reads "ready", four lines or up to the end. 0, or a negative errno. */
+static int words_read(int fd, char *text, size_t size) {
     int64_t until = now_ms() + READY_MS;
     for (size_t n = 0;;) {
         int64_t left = until - now_ms();
         int r = left < 0 ? 0 : interrupt_poll(fd, POLLIN, left);
         if (r <= 0)
             return r < 0 ? err_up(r) : err_raise(-ETIMEDOUT, "it was not ready within %d s", READY_MS / 1000);
-        ssize_t got = read(fd, line + n, size - 1 - n);
+        ssize_t got = read(fd, text + n, size - 1 - n);
         if (got < 0)
             return err_raise(-errno, "read from somad: %s", strerror(errno));
         n += (size_t)got;
-        line[n] = '\0';
-        char *end = strchr(line, '\n');
-        if (end)
-            *end = '\0';
-        if (end || got == 0 || n == size - 1)
-            return (int)strlen(line);
+        text[n] = '\0';
+        if (got == 0 || n == size - 1 || strcmp(text, "ready\n") == 0 || count_lines(text) >= 4)
+            return 0;
     }
 }
 
-/* It has said why it ends; its exit code says which kind of failure that is. */
-static int exit_of(pid_t pid) {
-    auto_close int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    int status;
-    if (fd < 0 || interrupt_poll(fd, POLLIN, LAST_WORDS_MS) <= 0 || waitpid(pid, &status, 0) != pid)
-        return EXIT_RUNTIME;
-    int code = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_RUNTIME;
-    return code >= EXIT_FAILED && code <= EXIT_RUNTIME ? code : EXIT_RUNTIME;
-}
-
-static int outcome(pid_t pid, int fd, struct launch *out) {
-    char line[sizeof out->text] = "";
-    int n = line_read(fd, line, sizeof line);
-    if (n == -EINTR)
-        return n;
-    if (strcmp(line, "ready") == 0)
-        return 0;
-    int code = n < 0 ? EXIT_RUNTIME : exit_of(pid);
-    if (strcmp(line, "busy") == 0)
-        return LAUNCH_BUSY;
-    (void)snprintf(out->text, sizeof out->text, "%s", n < 0 ? err_text() : n ? line : "somad ended without a word");
-    out->exit = code;
-    return err_raise(-EIO, "somad could not start");
-}
-
-static int launch_failed(struct launch *out, int code, const char *text) {
-    (void)snprintf(out->text, sizeof out->text, "%s", text);
+static int launch_failed(struct launch *out, int code, const char *why) {
+    (void)snprintf(out->text, sizeof out->text, "%s", why);
     out->exit = code == -EPERM ? EXIT_USAGE : EXIT_RUNTIME;
+    out->what = "no supervisor is running and none could be started";
+    out->why = out->text;
+    out->fix = "`soma doctor` checks the machine; somad.log in the runtime folder is what somad wrote";
     return code;
+}
+
+/* Somad's own words: which lock it did not get is the only thing in them that is not for people. */
+static int said(struct launch *out, char *text) {
+    char *line[4] = {text};
+    for (int i = 1; i < 4 && line[i - 1]; i++) {
+        line[i] = strchr(line[i - 1], '\n');
+        if (line[i])
+            *line[i]++ = '\0';
+    }
+    if (!line[3])
+        return launch_failed(out, -EIO, "somad ended without a word");
+    line[3][strcspn(line[3], "\n")] = '\0';
+    int code = atoi(line[0]);
+    out->exit = code >= EXIT_FAILED && code <= EXIT_RUNTIME ? code : EXIT_RUNTIME;
+    out->what = line[1];
+    out->why = line[2];
+    out->fix = line[3];
+    return strstr(out->why, "locked by another process") ? LAUNCH_BUSY : err_raise(-EIO, "%s", out->why);
+}
+
+static int outcome(int fd, struct launch *out) {
+    int r = words_read(fd, out->text, sizeof out->text);
+    if (r == -EINTR)
+        return r;
+    if (r < 0)
+        return launch_failed(out, r, err_text());
+    return strcmp(out->text, "ready\n") == 0 ? 0 : said(out, out->text);
 }
 
 int launch_tree(const struct cli *cli, struct launch *out) {
@@ -107,8 +116,12 @@ int launch_tree(const struct cli *cli, struct launch *out) {
     if (r < 0)
         return launch_failed(out, r, err_text());
     const char *config = cli->value[OPT_CONFIG];
-    char *argv[] = {(char[]){"somad"},   (char[]){"--short-lived"},           (char[]){"--ready-fd"},
-                    (char[]){"3"},       config ? (char[]){"--config"} : NULL, (char *)(uintptr_t)config,
+    char *argv[] = {(char[]){"somad"},
+                    (char[]){"--short-lived"},
+                    (char[]){"--ready-fd"},
+                    (char[]){"3"},
+                    config ? (char[]){"--config"} : NULL,
+                    (char *)(uintptr_t)config,
                     NULL};
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
@@ -120,7 +133,7 @@ int launch_tree(const struct cli *cli, struct launch *out) {
     if (pid == 0)
         become(path, argv, theirs, log);
     theirs = fd_close(theirs);
-    return outcome(pid, ours, out);
+    return outcome(ours, out);
 }
 
 int launch_exec(const struct cli *cli, char *const argv[]) {

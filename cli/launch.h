@@ -1,18 +1,19 @@
 /* Starting a short-lived tree: somad in a session of its own, which ends after its last foreground client.
  *
  *   soma ──fork, exec──▶ somad --short-lived --ready-fd 3 [--config FILE]
- *        ◀──pipe──────── one line: "ready", "busy" (another somad holds the state folder), or what went wrong */
+ *        ◀──pipe──────── "ready", or four lines: exit code, what, why, what to do */
 #ifndef SOMA_CLI_LAUNCH_H
 #define SOMA_CLI_LAUNCH_H
 
 #include "cli/cli.h"
 
 #define LAUNCH_LOG "somad.log" /* in the runtime folder: what it and its roles write to stderr */
-#define LAUNCH_BUSY 1          /* positive outcome */
+#define LAUNCH_BUSY 1          /* positive outcome: another somad holds the state folder */
 
 struct launch {
-    int exit;       /* exit code that fits the failure: somad's own, if it is one of ours */
-    char text[512]; /* what it said */
+    int exit;
+    char text[1536]; /* what the three point into */
+    const char *what, *why, *fix;
 };
 
 /* 0 = ready; LAUNCH_BUSY; -EINTR; another negative errno with `out` filled. Waits at most half a minute. */

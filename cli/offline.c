@@ -1,5 +1,5 @@
-/* The log without a supervisor: a child prints records, one JSON text per line; its stderr is kept in a memfd so that an
- * error comes out in our own shape. */
+/* The log without a supervisor: a child prints records, one JSON text per line; its stderr is kept in a memfd so that
+ * an error comes out in our own shape. */
 #include "cli/records.h"
 
 #include "cli/exe.h"
@@ -76,17 +76,24 @@ static int lines(const struct cli *cli, FILE *from, record_fn each, void *arg) {
     return EXIT_DONE;
 }
 
+/* Its stderr: "soma-eventlog: why", then "  fix: what to do". */
 static int reader_failed(const struct cli *cli, const struct reader *r, int status) {
-    char why[512];
-    ssize_t n = pread(r->err_fd, why, sizeof why - 1, 0);
-    why[n > 0 ? n : 0] = '\0';
-    why[strcspn(why, "\n")] = '\0'; /* the first line names the failure */
+    static const char prefix[] = "soma-eventlog: ", label[] = "  fix: ";
+    char text[1024], what[SPEC_PATH + 64];
+    ssize_t n = pread(r->err_fd, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    if (strstr(text, "is using this log"))
+        return -EBUSY;
+    char *why = strncmp(text, prefix, sizeof prefix - 1) == 0 ? text + sizeof prefix - 1 : text;
+    char *fix = strstr(text, label);
+    why[strcspn(why, "\n")] = '\0';
+    if (fix)
+        fix[strcspn(fix, "\n")] = '\0';
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_RUNTIME;
     code = code >= EXIT_FAILED && code <= EXIT_RUNTIME ? code : EXIT_RUNTIME;
-    char what[SPEC_PATH + 64];
     (void)snprintf(what, sizeof what, "the log in %s cannot be read", cli->places.state_dir);
     return fail(cli, &(struct failure){"E_LOG", code, what, *why ? why : "the reader ended without a word",
-                                       "`soma doctor` checks the state folder; --config names another configuration"});
+                                       fix ? fix + sizeof label - 1 : "`soma doctor` checks the state folder"});
 }
 
 int records_offline(const struct cli *cli, const char *const args[], record_fn each, void *arg) {

@@ -1,5 +1,5 @@
-/* The environment and the file are read by supervisor/config.c; what is checked here is what others may have put in our way:
- * /tmp belongs to everybody. */
+/* The environment and the file are read by supervisor/config.c; what is checked here is what others may have put in our
+ * way: /tmp belongs to everybody. */
 #include "cli/places.h"
 
 #include "common/cleanup.h"

@@ -58,10 +58,8 @@ static const struct row *row_of(const char *type) {
 void progress_init(struct progress *p, const struct cli *cli) {
     const char *term = getenv("TERM"), *no_colour = getenv("NO_COLOR");
     bool able = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
-    *p = (struct progress){.quiet = cli->json,
-                           .terminal = able,
-                           .colour = able && !(no_colour && *no_colour),
-                           .since = json_object()};
+    *p = (struct progress){
+        .quiet = cli->json, .terminal = able, .colour = able && !(no_colour && *no_colour), .since = json_object()};
 }
 
 void progress_deinit(struct progress *p) {
@@ -99,12 +97,13 @@ static void add(struct buf *b, const char *text) {
 
 static void add_detail(struct buf *b, const struct row *row, const json_t *record) {
     json_t *detail = row->detail ? json_at((json_t *)(uintptr_t)record, row->detail) : NULL;
-    if (json_is_string(detail)) {
+    const char *said = strchr(row->type, '.') + 1, *name = json_string_value(detail);
+    if (name && strcmp(name, said) != 0) { /* "cancelled: cancelled" says nothing more */
         (void)buf_addz(b, row->kind == OPENS ? " " : ": ");
-        add(b, json_string_value(detail));
+        add(b, name);
     }
     const char *message = json_str(json_object_get(json_object_get(record, "data"), "error"), "message");
-    if (message && row->kind == CLOSES) {
+    if (message && row->kind == CLOSES && strcmp(message, said) != 0) {
         (void)buf_addz(b, ": ");
         add(b, message);
     }

@@ -1,5 +1,5 @@
-/* What a foreground command says on stderr while it waits: one line per change; on a terminal a step's line is rewritten
- * when the step is over. Silent with --json, whose stderr is for one error object. */
+/* What a foreground command says on stderr while it waits: one line per change; on a terminal a step's line is
+ * rewritten when the step is over. Silent with --json, whose stderr is for one error object. */
 #ifndef SOMA_CLI_PROGRESS_H
 #define SOMA_CLI_PROGRESS_H
 

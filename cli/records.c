@@ -1,12 +1,15 @@
 /* Pages are asked for until there are no more; the cursor is the number of the last record seen. */
 #include "cli/records.h"
 
+#include "cli/interrupt.h"
 #include "common/cleanup.h"
 #include "common/err.h"
+#include "common/loop.h"
 
 #include <string.h>
 
 #define PAGE 200
+#define REACH_MS 10000 /* for a tree that is on its way up or down */
 
 static json_t *params_of(const struct query *q, int64_t wait_ms) {
     json_t *p = json_pack("{s:s, s:I, s:i, s:I}", "by", q->by, "after", (json_int_t)q->after, "limit", PAGE, "wait_ms",
@@ -57,30 +60,56 @@ int records_follow(const struct cli *cli, struct session *live, const struct que
     return r;
 }
 
-static int offline(const struct cli *cli, const struct query *q, record_fn each, void *arg) {
+/* The arguments that make the log's reader answer the query. */
+struct arguments {
+    const char *list[10];
     char after[24], tail[24];
-    const char *args[10] = {"--by", q->by};
-    size_t n = 2;
-    (void)snprintf(after, sizeof after, "%lld", (long long)q->after);
-    (void)snprintf(tail, sizeof tail, "%lld", (long long)q->tail);
-    const char *pairs[][2] = {
-        {"--key", q->key}, {"--after", q->after ? after : NULL}, {"--tail", q->tail ? tail : NULL}};
+};
+
+static void arguments_of(const struct query *q, struct arguments *a) {
+    size_t n = 0;
+    (void)snprintf(a->after, sizeof a->after, "%lld", (long long)q->after);
+    (void)snprintf(a->tail, sizeof a->tail, "%lld", (long long)q->tail);
+    const char *pairs[][2] = {{"--by", q->by},
+                              {"--key", q->key},
+                              {"--after", q->after ? a->after : NULL},
+                              {"--tail", q->tail ? a->tail : NULL}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         if (!pairs[i][1])
             continue;
-        args[n++] = pairs[i][0];
-        args[n++] = pairs[i][1];
+        a->list[n++] = pairs[i][0];
+        a->list[n++] = pairs[i][1];
     }
-    return records_offline(cli, args, each, arg);
+    a->list[n] = NULL;
+}
+
+int records_reach(const struct cli *cli, struct session *s, const char *const args[], record_fn each, void *arg,
+                  bool *done) {
+    int64_t until = now_ms() + REACH_MS;
+    for (int64_t pause = 5;; pause = pause < 100 ? pause * 2 : pause) {
+        int r = s->rpc.fd >= 0 ? 0 : session_open(cli, s);
+        *done = r == -ENOENT || r == -ECONNREFUSED;
+        if (!*done && r != -ECONNRESET)
+            return r < 0 ? fail_rpc(cli, r) : EXIT_DONE;
+        r = *done ? records_offline(cli, args, each, arg) : -EBUSY;
+        if (r != -EBUSY)
+            return r;
+        if (now_ms() > until)
+            return fail(cli, &(struct failure){"E_LOG", EXIT_RUNTIME, "the log cannot be read",
+                                               "somebody holds the state folder and does not answer",
+                                               "look for left-over processes with `ps f`"});
+        (void)interrupt_poll(-1, 0, pause); /* interrupted is no reason to stop: ^C ends the program itself here */
+    }
 }
 
 int records_each(const struct cli *cli, const struct query *q, record_fn each, void *arg, struct session *live) {
     auto_session struct session own = SESSION_NULL;
     struct session *s = live ? live : &own;
-    int r = s->rpc.fd >= 0 ? 0 : session_open(cli, s);
-    if (r == -ENOENT || r == -ECONNREFUSED)
-        return offline(cli, q, each, arg);
-    return r < 0 ? fail_rpc(cli, r) : online(cli, s, q, each, arg);
+    struct arguments a;
+    bool done;
+    arguments_of(q, &a);
+    int r = records_reach(cli, s, a.list, each, arg, &done);
+    return r != EXIT_DONE || done ? r : online(cli, s, q, each, arg);
 }
 
 /* --- everything of one id -------------------------------------------------------------------------------------- */
@@ -104,8 +133,7 @@ static json_t *sorted(const json_t *all) {
     json_t *record;
     if (!list || !out)
         return NULL;
-    json_array_foreach(all, i, record)
-        list[i] = record;
+    json_array_foreach(all, i, record) list[i] = record;
     qsort(list, n, sizeof *list, by_seq);
     for (i = 0; i < n; i++)
         if (i == 0 || by_seq(&list[i - 1], &list[i]) != 0)

@@ -1,5 +1,5 @@
-/* Reading the event log: through the gateway when a supervisor runs, else by `soma-eventlog --read`, which takes the same
- * lock and prints records as JSON lines. The callers see no difference. */
+/* Reading the event log: through the gateway when a supervisor runs, else by `soma-eventlog --read`, which takes the
+ * same lock and prints records as JSON lines. The callers see no difference. */
 #ifndef SOMA_CLI_RECORDS_H
 #define SOMA_CLI_RECORDS_H
 
@@ -15,8 +15,8 @@ struct query {
 /* Takes one record, borrowed; non-zero, an exit code, ends the reading and is passed on. */
 typedef int (*record_fn)(void *arg, json_t *record);
 
-/* Calls `each` for all records there are now, in order. An exit code; failures are said on stderr. With `live`, a session
- * that is open is left there for more (its rpc.fd is -1 when the log was read without a supervisor). */
+/* Calls `each` for all records there are now, in order. An exit code; failures are said on stderr. With `live`, a
+ * session that is open is left there for more (its rpc.fd is -1 when the log was read without a supervisor). */
 int records_each(const struct cli *cli, const struct query *q, record_fn each, void *arg, struct session *live);
 
 /* Waits for records after `q->after`, for ever. */
@@ -26,7 +26,12 @@ int records_follow(const struct cli *cli, struct session *live, const struct que
  * array. EXIT_NOT_FOUND, said, when there is nothing. */
 int records_of(const struct cli *cli, const char *id, json_t **out);
 
-/* `soma-eventlog --read STATE_DIR ARG...`: calls `each` for every line. */
+/* Reaches the log: opens `s`, or, when nobody listens, calls `each` for every line of `soma-eventlog --read STATE_DIR
+ * ARG...` and sets *done. A tree that is just ending or starting is waited for. An exit code; failures are said. */
+int records_reach(const struct cli *cli, struct session *s, const char *const args[], record_fn each, void *arg,
+                  bool *done);
+
+/* The reader alone. Positive is an exit code; -EBUSY when somebody else holds the log, before `each` was called. */
 int records_offline(const struct cli *cli, const char *const args[], record_fn each, void *arg);
 
 #endif

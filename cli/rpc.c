@@ -1,4 +1,5 @@
-/* One request is one frame; answers are read into one bounded buffer and kept in the inbox until somebody asks for them. */
+/* One request is one frame; answers are read into one bounded buffer and kept in the inbox until somebody asks for
+ * them. */
 #include "cli/rpc.h"
 
 #include "cli/interrupt.h"
@@ -106,8 +107,8 @@ int rpc_send(struct rpc *rpc, const char *method, json_t *params, int64_t *id) {
         json_decref(params);
         return lost("closed");
     }
-    auto_json json_t *message = json_pack("{s:s, s:I, s:s}", "jsonrpc", "2.0", "id", (json_int_t)++rpc->last_id,
-                                          "method", method);
+    auto_json json_t *message =
+        json_pack("{s:s, s:I, s:s}", "jsonrpc", "2.0", "id", (json_int_t)++rpc->last_id, "method", method);
     if (!message) {
         json_decref(params);
         return err_raise(-ENOMEM, "request %s", method);

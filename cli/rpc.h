@@ -22,13 +22,15 @@ struct rpc {
 };
 #define RPC_NULL ((struct rpc){.fd = -1, .in = BUF_NULL(RPC_FRAME_MAX + 4)})
 
-/* Connects to the socket, whatever the length of its path (sun_path takes 107 bytes). Returns 0; -ENOENT or -ECONNREFUSED
- * when nobody listens; -EPERM when the socket's folder is not to be trusted with `uid` checks by the caller; other errno. */
+/* Connects to the socket, whatever the length of its path (sun_path takes 107 bytes). Returns 0; -ENOENT or
+ * -ECONNREFUSED when nobody listens; -EPERM when the socket's folder is not to be trusted with `uid` checks by the
+ * caller; other errno. */
 int rpc_open(const char *socket_path, struct rpc *out);
 void rpc_close(struct rpc *rpc); /* accepts a second call */
 #define auto_rpc __attribute__((cleanup(rpc_close)))
 
-/* Sends one request; takes `params` (NULL = none) also on failure. *id names it. -ECONNRESET when the gateway is gone. */
+/* Sends one request; takes `params` (NULL = none) also on failure. *id names it. -ECONNRESET when the gateway is gone.
+ */
 int rpc_send(struct rpc *rpc, const char *method, json_t *params, int64_t *id);
 
 /* Waits up to timeout_ms (-1 = for ever) for the answer to `id`. 0: *out is the result, a new reference; RPC_REFUSED;

@@ -21,8 +21,11 @@ void session_close(struct session *s) {
 static int hello(struct session *s) {
     auto_json json_t *answer = NULL;
     int r = rpc_call(&s->rpc, "hello", NULL, SESSION_CALL_MS, &answer);
-    if (r == RPC_REFUSED)
-        return err_raise(-EPROTO, "hello was refused: %s", json_str(answer, "message"));
+    if (r == RPC_REFUSED) {
+        const char *why = json_str(json_object_get(answer, "data"), "why"), *what = json_str(answer, "message");
+        bool denied = json_i64(json_object_get(answer, "data"), "exit", 0) == EXIT_DENIED;
+        return err_raise(denied ? -EACCES : -EPROTO, "%s: %s", what ? what : "hello was refused", why ? why : "");
+    }
     if (r < 0)
         return err_up(r);
     int64_t protocol = json_i64(answer, "protocol", 0);
@@ -77,11 +80,7 @@ static bool nobody(int r) {
 }
 
 static int start_failed(const struct cli *cli, const struct launch *l) {
-    char fix[SPEC_PATH + 128];
-    (void)snprintf(fix, sizeof fix, "`soma doctor` checks the machine; what it wrote is in %s/%s",
-                   cli->places.runtime_dir, LAUNCH_LOG);
-    return fail(cli, &(struct failure){"E_START", l->exit, "no supervisor is running and none could be started", l->text,
-                                       fix});
+    return fail(cli, &(struct failure){"E_START", l->exit, l->what, l->why, l->fix});
 }
 
 int session_bring(const struct cli *cli, struct session *out) {
@@ -91,9 +90,9 @@ int session_bring(const struct cli *cli, struct session *out) {
         int r = session_open(cli, out);
         if (r == 0 || !nobody(r))
             return r == 0 ? EXIT_DONE : fail_rpc(cli, r);
-        if (now_ms() > until)
-            return fail_rpc(cli, -ETIMEDOUT);
         r = launch_tree(cli, &l);
+        if (now_ms() > until && r >= 0)
+            return r == LAUNCH_BUSY ? start_failed(cli, &l) : fail_rpc(cli, -ETIMEDOUT);
         /* Busy: another client's tree holds the state folder. Either it is about to listen, or about to end. */
         if (r == LAUNCH_BUSY) {
             r = interrupt_poll(-1, 0, pause);

@@ -1,5 +1,5 @@
-/* A connection that is known to work: the socket is the user's own, somebody listens, and it speaks our protocol. `run` and
- * `ask` bring a tree of their own when there is none. */
+/* A connection that is known to work: the socket is the user's own, somebody listens, and it speaks our protocol. `run`
+ * and `ask` bring a tree of their own when there is none. */
 #ifndef SOMA_CLI_SESSION_H
 #define SOMA_CLI_SESSION_H
 
@@ -32,8 +32,8 @@ int session_bring(const struct cli *cli, struct session *out);
 int session_call(const struct cli *cli, struct session *s, const char *method, json_t *params, int timeout_ms,
                  json_t **out);
 
-/* After the connection was lost: tries again until the gateway is back, within SESSION_ORPHAN_MS, and not beyond the death
- * of the launcher. 0; -ECONNRESET when there is no hope; -EINTR. */
+/* After the connection was lost: tries again until the gateway is back, within SESSION_ORPHAN_MS, and not beyond the
+ * death of the launcher. 0; -ECONNRESET when there is no hope; -EINTR. */
 int session_again(const struct cli *cli, struct session *s);
 
 #endif

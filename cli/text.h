@@ -1,5 +1,5 @@
-/* Text for people. What events carry was written by models, tools and strangers; before it reaches a terminal every byte
- * that could steer one is made visible. Tables and durations are here too. */
+/* Text for people. What events carry was written by models, tools and strangers; before it reaches a terminal every
+ * byte that could steer one is made visible. Tables and durations are here too. */
 #ifndef SOMA_CLI_TEXT_H
 #define SOMA_CLI_TEXT_H
 

@@ -20,6 +20,11 @@ enum role_id child_kind(enum role_id worker) {
     }
 }
 
+int64_t child_grace_ms(const struct spec *spec, enum role_id worker) {
+    int64_t levels = worker == ROLE_RUN ? 2 : worker == ROLE_SESSION || worker == ROLE_ACTOR ? 3 : 1;
+    return levels * spec->cancel_timeout;
+}
+
 static void put_id(struct peer *peer, const char *id) {
     switch (peer->role) {
     case ROLE_RUN:
@@ -203,11 +208,11 @@ void child_cancel(struct child *child, const char *reason) {
     if (child->kill_timer.index)
         return;
     if (!child->link) {
-        child_kill(child, child->ctx->spec->cancel_timeout);
+        child_kill(child, child_grace_ms(child->ctx->spec, child->role));
         return;
     }
     (void)child_send(child, MSG_CANCEL, &(struct msg_cancel){.reason = reason});
-    int64_t due = now_ms() + child->ctx->spec->cancel_timeout;
+    int64_t due = now_ms() + child_grace_ms(child->ctx->spec, child->role);
     if (loop_timer_set(child->ctx->loop, &child->kill_timer, due, on_kill_timer, child) < 0)
         child_kill(child, 0);
 }

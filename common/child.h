@@ -23,6 +23,10 @@ struct child {
     void (*on_up)(struct child *child);
 };
 
+/* How long an owner waits for this worker to cancel itself before it kills: a run needs its call's time and its own, a
+ * session or actor its run's and its own. Multiples of the specification's cancel_timeout. */
+int64_t child_grace_ms(const struct spec *spec, enum role_id worker);
+
 /* Which supervisor starts this worker. */
 enum role_id child_kind(enum role_id worker);
 
@@ -37,7 +41,7 @@ struct child *child_attach(struct role_ctx *ctx, enum role_id role, const char *
 
 int child_send(struct child *child, enum msg_type type, const void *body);
 
-/* Sends cancel; when `down` has not come within the specification's cancel_timeout, kill. Harmless when repeated. */
+/* Sends cancel; when `down` has not come within child_grace_ms(), kill. Harmless when repeated. */
 void child_cancel(struct child *child, const char *reason);
 /* Asks the supervisor to end it now (grace_ms: SIGTERM first). `down` tells when it is done. */
 void child_kill(struct child *child, int64_t grace_ms);

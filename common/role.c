@@ -141,6 +141,15 @@ static void on_term(void *arg, const struct signalfd_siginfo *info) {
         role_exit(ctx, 0);
 }
 
+/* A kill with grace: the supervisor has no channel into its workers, so the wish to cancel is a signal. */
+static void on_cancel(void *arg, const struct signalfd_siginfo *info) {
+    struct role_ctx *ctx = arg;
+    if (ctx->self && ctx->role->cancel)
+        ctx->role->cancel(ctx->self);
+    else
+        on_term(arg, info);
+}
+
 /* From this worker's supervisor: a new incarnation of the owner has attached. */
 static void on_adopted(void *arg, const struct signalfd_siginfo *info) {
     struct role_ctx *ctx = arg;
@@ -305,7 +314,7 @@ int role_worker(const struct role *role, const struct worker_start *start) {
         .role = role, .spec = start->spec, .generation = start->generation, .start = start, .loop = loop_new(SLOT__END),
         .extra_fd = -1};
     if (!ctx.loop || loop_signal(ctx.loop, SIGTERM, on_term, &ctx) < 0 ||
-        loop_signal(ctx.loop, SIGUSR1, on_adopted, &ctx) < 0)
+        loop_signal(ctx.loop, SIGUSR1, on_adopted, &ctx) < 0 || loop_signal(ctx.loop, SIGUSR2, on_cancel, &ctx) < 0)
         die(1, "loop");
     if (open_wires(&ctx) < 0 || open_link(&ctx) < 0)
         die(1, "wires");

@@ -15,8 +15,8 @@
 
 extern const struct role eventlog_role;
 
-/* main() of `soma-eventlog --read DIR …`: prints records, one per line, under the log's lock. 0 done, 2 usage, 3 no such
- * log or run, 7 the log is in use or damaged. */
+/* main() of `soma-eventlog --read DIR …`: prints records, one per line, under the log's lock. 0 done, 2 usage, 3 no
+ * such log or run, 7 the log is in use or damaged. */
 int offline_main(int argc, char **argv);
 
 #endif

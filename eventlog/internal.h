@@ -54,7 +54,7 @@ struct eventlog {
     /* writer */
     struct waiting *waiting;
     size_t n_waiting, cap_waiting;
-    bool barrier; /* one is among them */
+    bool barrier;   /* one is among them */
     uint64_t fresh; /* query_bit() of everything among them */
     unsigned n_served, n_looks;
     struct loop_timer relaxed, look_again, title;
@@ -80,8 +80,8 @@ const char *error_name(int r);
 /* writer.c */
 
 int on_append(void *self, struct chan *from, struct msg *m);
-/* Makes everything accepted durable and says so; a failure is said to those it concerns. Ends the process when the store
- * is beyond use. */
+/* Makes everything accepted durable and says so; a failure is said to those it concerns. Ends the process when the
+ * store is beyond use. */
 void writer_commit(struct eventlog *log);
 /* End of a turn: commits when a barrier waits and everything that was ready has been read. */
 void writer_turn(struct eventlog *log);

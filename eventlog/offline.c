@@ -141,10 +141,11 @@ static int open_dir(const char *path, int *out) {
 
 static int store_failed(const struct wish *wish, int r) {
     if (r == -ENOENT)
-        return fail(EXIT_NOT_FOUND, "name the state folder of a soma that has run, or run a plan first",
-                    "no log in %s", wish->dir);
-    const char *fix = r == -EUCLEAN ? "restore the folder from a backup; what stands before the damage can still be read"
-                                    : "be the user who owns the log, on a local file system";
+        return fail(EXIT_NOT_FOUND, "name the state folder of a soma that has run, or run a plan first", "no log in %s",
+                    wish->dir);
+    const char *fix = r == -EUCLEAN
+                          ? "restore the folder from a backup; what stands before the damage can still be read"
+                          : "be the user who owns the log, on a local file system";
     return fail(EXIT_RUNTIME, fix, "%s: %s", wish->dir, err_text());
 }
 

@@ -15,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BACKLOG_BYTES (4u << 20) /* unread by the asker: then its queries stall. A page more always fits CHAN_OUT_MAX */
+#define BACKLOG_BYTES (4u << 20) /* unread by the asker: then its queries stall. A page more always fits CHAN_OUT_MAX  \
+                                  */
 #define EVENTS_MAX 1000000u      /* bytes of page.events (msg.def) */
 #define OPEN_RUNS_PAGE 100u
 
@@ -157,8 +158,8 @@ void queries_wake(struct eventlog *log, uint64_t fresh) {
 static bool any_servable(struct eventlog *log) {
     const struct query *q;
     TAILQ_FOREACH(q, &log->queries, in)
-        if (q->stalled && !reader_behind(q))
-            return true;
+    if (q->stalled && !reader_behind(q))
+        return true;
     return false;
 }
 
@@ -304,8 +305,7 @@ int on_open_runs(void *self, struct chan *from, struct msg *m) {
     if (r < 0) {
         link_refuse(log, link, m->open_runs.ref, error_name(r));
     } else {
-        struct msg_open_runs_are are = {
-            .ref = m->open_runs.ref, .runs = {page.text.p, page.text.n}, .more = more};
+        struct msg_open_runs_are are = {.ref = m->open_runs.ref, .runs = {page.text.p, page.text.n}, .more = more};
         link_tell(log, link, MSG_OPEN_RUNS_ARE, &are);
     }
     buf_deinit(&page.text);

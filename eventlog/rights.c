@@ -100,8 +100,10 @@ static const char *judge_stamps(const struct peer *peer, const struct msg_append
             return "denied";
         }
         if (!stamps[i].valid(text)) {
-            (void)err_raise(-EPROTO, "%s is no %s: ids are a letter, a dash and 26 characters, names are "
-                            "[A-Za-z0-9][A-Za-z0-9_.-]*", stamps[i].name, stamps[i].name);
+            (void)err_raise(-EPROTO,
+                            "%s is no %s: ids are a letter, a dash and 26 characters, names are "
+                            "[A-Za-z0-9][A-Za-z0-9_.-]*",
+                            stamps[i].name, stamps[i].name);
             return "bad_event";
         }
     }

@@ -214,7 +214,7 @@ static void failed(struct eventlog *log, int r) {
     log->fresh = 0;
     struct link *link;
     TAILQ_FOREACH(link, &log->links, in)
-        link->life = LIFE_UNKNOWN; /* what was known may rest on an event that is gone */
+    link->life = LIFE_UNKNOWN;        /* what was known may rest on an event that is gone */
     if (store_commit(log->store) < 0) /* nothing waits: this only asks whether the store is still usable */
         die(1, "event log");
 }

@@ -1,14 +1,14 @@
 /* run.cancel, answered when everything under the run is dead and its terminal event durable:
  *
- *   first records -> id, owner        last records -> over already? then the answer
- *   session is ours     cancel on its link ─── wait for the end ───┐
- *   another session     kill {session} with grace, until killed ───┼── kill {run} with grace, until killed: nothing
- *   an actor's run      ───────────────────────────────────────────┘   of it lives; then its end must be in the log
+ *   first records -> whole id      last records -> over already? then the answer
+ *   session is ours     cancel on its link ─── wait for the end ───┬── kill {run} with grace, until killed: nothing
+ *   any other owner     ───────────────────────────────────────────┘   of it lives; then its end must be in the log
  *
  * `killed` of a run that is over says that its process and its calls are reaped, so the last step is also the proof.
  * The method goes on when its client leaves. */
 #include "gateway/methods.h"
 
+#include "common/child.h"
 #include "common/err.h"
 #include "gateway/record.h"
 #include "gateway/request.h"
@@ -21,7 +21,7 @@
 #define SETTLE_MS 5000    /* for the end that a killed run's successor writes */
 
 struct cancel {
-    char run[ID_SIZE], owner[NAME_SIZE];
+    char run[ID_SIZE];
     bool dead;       /* killed has come */
     int64_t after;   /* last record seen */
     int64_t until;   /* of the present wait */
@@ -32,8 +32,6 @@ static int look_at(void *arg, const struct record *rec) {
     struct cancel *cancel = arg;
     if (!*cancel->run)
         memcpy(cancel->run, rec->run, sizeof cancel->run);
-    if (strcmp(rec->type, "run.accepted") == 0)
-        memcpy(cancel->owner, rec->owner, sizeof cancel->owner);
     const char *end = record_run_end(rec->type);
     if (end)
         (void)snprintf(cancel->status, sizeof cancel->status, "%s", end);
@@ -95,11 +93,7 @@ static void on_run_killed(struct request *req, enum role_id from, struct msg *m,
 
 static void end_run(struct request *req) {
     const struct cancel *cancel = req->state;
-    (void)request_kill(req, ROLE_RUNS, cancel->run, req->gw->ctx->spec->cancel_timeout, on_run_killed);
-}
-
-static void on_session_killed(struct request *req, enum role_id from, struct msg *m, size_t arg) {
-    end_run(req);
+    (void)request_kill(req, ROLE_RUNS, cancel->run, child_grace_ms(req->gw->ctx->spec, ROLE_RUN), on_run_killed);
 }
 
 /* Whether its session is a child of ours, which then has been told. */
@@ -109,18 +103,8 @@ static bool cancel_ours(struct request *req) {
     if (!work || !work->session)
         return false;
     child_cancel(work->session, "cancelled");
-    wait_for_end(req, req->gw->ctx->spec->cancel_timeout + 500);
+    wait_for_end(req, child_grace_ms(req->gw->ctx->spec, ROLE_SESSION) + 500);
     return true;
-}
-
-static void end_owner(struct request *req) {
-    struct cancel *cancel = req->state;
-    if (cancel_ours(req))
-        return;
-    if (id_valid(cancel->owner, 's'))
-        (void)request_kill(req, ROLE_ACTORS, cancel->owner, req->gw->ctx->spec->cancel_timeout, on_session_killed);
-    else
-        end_run(req);
 }
 
 static void on_last(struct request *req, enum role_id from, struct msg *m, size_t arg) {
@@ -128,8 +112,8 @@ static void on_last(struct request *req, enum role_id from, struct msg *m, size_
     (void)record_each(m->page.events, look_at, cancel);
     if (*cancel->status)
         answer(req);
-    else
-        end_owner(req);
+    else if (!cancel_ours(req))
+        end_run(req);
 }
 
 static void on_first(struct request *req, enum role_id from, struct msg *m, size_t arg) {
@@ -150,7 +134,7 @@ void method_run_cancel(struct request *req) {
     struct cancel *cancel = request_run_key(req, run) ? request_state(req, sizeof *cancel, NULL) : NULL;
     if (!cancel)
         return;
-    request_within(req, 3 * req->gw->ctx->spec->cancel_timeout + SETTLE_MS + SLACK_MS);
+    request_within(req, 5 * req->gw->ctx->spec->cancel_timeout + SETTLE_MS + SLACK_MS);
     if (id_valid(run, 'r')) { /* a whole id that we know needs no look-up, which would cost a commit first */
         memcpy(cancel->run, run, sizeof cancel->run);
         if (cancel_ours(req))

@@ -15,7 +15,7 @@ static const struct {
 } rejections[] = {{"invalid_plan", RPC_INVALID_PLAN}, {"unknown_tool", RPC_UNKNOWN_TOOL}, {"log_full", RPC_LOG_FULL}};
 
 static void kill_run(struct work *work) {
-    struct msg_kill kill = {.id = work->id, .grace_ms = work->gw->ctx->spec->cancel_timeout};
+    struct msg_kill kill = {.id = work->id, .grace_ms = child_grace_ms(work->gw->ctx->spec, ROLE_RUN)};
     (void)chan_send(work->gw->ctx->wire[ROLE_RUNS], MSG_KILL, &kill); /* lost only with runs, and then it ends too */
 }
 

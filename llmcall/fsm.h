@@ -21,7 +21,7 @@ enum llmcall_state {
 #define X(id, name) LLMCALL_##id,
     LLMCALL_STATES(X)
 #undef X
-    LLMCALL_STATE__COUNT
+        LLMCALL_STATE__COUNT
 };
 
 #define LLMCALL_EVENTS(X)                                                                                              \
@@ -39,20 +39,20 @@ enum llmcall_event {
 #define X(id, name) LLMCALL_EV_##id,
     LLMCALL_EVENTS(X)
 #undef X
-    LLMCALL_EVENT__COUNT
+        LLMCALL_EVENT__COUNT
 };
 
 extern const struct fsm_def llmcall_fsm;
 
 /* What the table calls; `self` is the role's. */
-int llmcall_begin(void *self, const void *arg);        /* ask the provider */
-int llmcall_report(void *self, const void *arg);       /* journal the outcome */
-int llmcall_cancelled(void *self, const void *arg);    /* stop asking; the outcome is `cancelled`; journal it */
-int llmcall_expired(void *self, const void *arg);      /* the same with `timeout` */
-int llmcall_answer(void *self, const void *arg);       /* the outcome to the owner */
+int llmcall_begin(void *self, const void *arg);          /* ask the provider */
+int llmcall_report(void *self, const void *arg);         /* journal the outcome */
+int llmcall_cancelled(void *self, const void *arg);      /* stop asking; the outcome is `cancelled`; journal it */
+int llmcall_expired(void *self, const void *arg);        /* the same with `timeout` */
+int llmcall_answer(void *self, const void *arg);         /* the outcome to the owner */
 int llmcall_answer_refused(void *self, const void *arg); /* the log's refusal to the owner */
-int llmcall_leave(void *self, const void *arg);        /* exit 0 */
-int llmcall_leave_untold(void *self, const void *arg); /* exit 1 */
+int llmcall_leave(void *self, const void *arg);          /* exit 0 */
+int llmcall_leave_untold(void *self, const void *arg);   /* exit 1 */
 
 int64_t llmcall_deadline_ms(void *self);
 int64_t llmcall_flush_ms(void *self);

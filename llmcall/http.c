@@ -69,12 +69,13 @@ int http_url_check(const char *url, bool *plain) {
         return err_raise(-EINVAL, "the provider's url holds a user name, a query or a fragment; a key belongs into "
                                   "key_file");
     __attribute__((cleanup(free_part))) char *scheme = NULL, *host = NULL;
-    if (curl_url_get(parsed, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
-        curl_url_get(parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK)
-        return err_raise(-EINVAL, "the provider's url is not a URL");
+    if (curl_url_get(parsed, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
+        return err_raise(-EINVAL, "the provider's url has no scheme; write https://…");
     bool http = strcmp(scheme, "http") == 0;
     if (!http && strcmp(scheme, "https") != 0)
         return err_raise(-EINVAL, "the provider's url is neither https nor http");
+    if (curl_url_get(parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK)
+        return err_raise(-EINVAL, "the provider's url has no host");
     if (http && !is_loopback(host))
         return err_raise(-EINVAL, "the provider's url is plain http to another machine; use https");
     *plain = http;
@@ -112,6 +113,8 @@ static const char *failure_name(const struct http *http, CURLcode code) {
     switch (code) {
     case CURLE_OK:
         return NULL;
+    case CURLE_FILESIZE_EXCEEDED:
+        return "too_large";
     case CURLE_OPERATION_TIMEDOUT:
         return "timeout";
     case CURLE_PARTIAL_FILE: /* fewer bytes than announced, or the last chunk is missing */

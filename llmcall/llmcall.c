@@ -197,9 +197,8 @@ int llmcall_answer(void *arg, const void *unused) {
     int r;
     if (o->ok)
         r = chan_send(self->ctx->link, MSG_LLM_REPLY,
-                      &(struct msg_llm_reply){.message = {o->message, o->message_n},
-                                              .usage = {o->usage, o->usage_n},
-                                              .finish = o->finish});
+                      &(struct msg_llm_reply){
+                          .message = {o->message, o->message_n}, .usage = {o->usage, o->usage_n}, .finish = o->finish});
     else
         r = chan_send(self->ctx->link, MSG_LLM_FAILED,
                       &(struct msg_llm_failed){.error = o->error, .message = o->text, .status = o->status});
@@ -250,8 +249,7 @@ int64_t llmcall_flush_ms(void *arg) {
 void llmcall_entered(void *arg, unsigned state) {
     struct llmcall *self = arg;
     if (self->ctx) /* the machine is entered before start() */
-        title_set("llmcall %s %s %s", self->ctx->start->id, self->ctx->start->profile,
-                  llmcall_fsm.state_names[state]);
+        title_set("llmcall %s %s %s", self->ctx->start->id, self->ctx->start->profile, llmcall_fsm.state_names[state]);
 }
 
 /* The answer may be larger than the owner's socket takes at once: only when all of it is out may this process end. */

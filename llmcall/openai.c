@@ -1,6 +1,7 @@
 /* Servers differ in everything that does not show in a demonstration (notes on compatible servers: finish_reason says
- * `stop` beside tool calls, ids are missing or repeated, arguments are an object). So the reply is not passed on but made
- * anew from the few members that count; whether tools are called is decided by the presence of tool_calls alone. */
+ * `stop` beside tool calls, ids are missing or repeated, arguments are an object). So the reply is not passed on but
+ * made anew from the few members that count; whether tools are called is decided by the presence of tool_calls alone.
+ */
 #include "llmcall/openai.h"
 
 #include "common/cleanup.h"
@@ -43,9 +44,10 @@ static void failed_status(long status, const char *body, size_t n, const char *s
     int shown = text ? (int)strnlen(text, OUTCOME_TEXT_MAX) : (int)(n < OUTCOME_TEXT_MAX ? n : OUTCOME_TEXT_MAX);
     const char *said = text ? text : n ? body : "";
     bool key = status == 401 || status == 403;
-    const char *hint = key                             ? "the provider refused the credentials; see key_file"
-                       : status >= 300 && status < 400 ? "the provider redirects, which is not followed; correct its url"
-                                                       : "the provider answered with an error";
+    const char *hint = key ? "the provider refused the credentials; see key_file"
+                       : status >= 300 && status < 400
+                           ? "the provider redirects, which is not followed; correct its url"
+                           : "the provider answered with an error";
     outcome_fail(out, key ? "credentials" : "http_status", (int)(status >= 0 && status <= 999 ? status : 999),
                  "%s: HTTP %ld%s%.*s", hint, status, shown ? ": " : "", shown, said);
 }
@@ -91,8 +93,8 @@ static int take_call(const json_t *call, const char *mint, json_t *list) {
         id = minted;
     }
     const char *as_text = text ? text : json_is_string(arguments) ? json_string_value(arguments) : "";
-    json_t *made = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "type", "function",
-                             "function", "name", name, "arguments", as_text);
+    json_t *made = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "type", "function", "function", "name", name,
+                             "arguments", as_text);
     return json_array_append_new(list, made) < 0 ? err_raise(-ENOMEM, "no memory for a tool call") : 0;
 }
 

@@ -7,8 +7,8 @@
 #include "common/msg.h"
 #include "llmcall/outcome.h"
 
-#define OPENAI_CALLS_MAX 128u  /* tool calls of one reply */
-#define OPENAI_ID_MAX 64u      /* bytes of a tool call's id that is kept; other ids are replaced */
+#define OPENAI_CALLS_MAX 128u      /* tool calls of one reply */
+#define OPENAI_ID_MAX 64u          /* bytes of a tool call's id that is kept; other ids are replaced */
 #define OPENAI_BODY_MAX (1u << 20) /* bytes of a request */
 
 /* Writes the request. `messages` and `tools` are checked JSON arrays (they came in a frame); tools may be {NULL, 0}.

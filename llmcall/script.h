@@ -11,10 +11,11 @@
 
 #define SCRIPT_FILE_MAX (1u << 20) /* bytes */
 #define SCRIPT_REPLIES_MAX 1000u
-#define SCRIPT_CALLS_MAX 32u       /* tool calls of one reply */
-#define SCRIPT_DELAY_MAX 3600000   /* ms */
+#define SCRIPT_CALLS_MAX 32u     /* tool calls of one reply */
+#define SCRIPT_DELAY_MAX 3600000 /* ms */
 
-/* Checks a parsed script as a whole: 0, or -EINVAL with the place as a JSON Pointer, what is wrong and what is right. */
+/* Checks a parsed script as a whole: 0, or -EINVAL with the place as a JSON Pointer, what is wrong and what is right.
+ */
 int script_check(const json_t *script);
 
 /* Reads the file from a descriptor, which stays the caller's: *text is malloc'ed. -EINVAL (not a regular file),

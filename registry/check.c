@@ -43,8 +43,8 @@ static int say_good(const struct check *check, const json_t *normal) {
     const char *name = json_str(normal, "name");
     bool done = false;
     if (check->json) {
-        auto_json json_t *said = json_pack("{s:b, s:s, s:s, s:s}", "ok", 1, "kind", kind_of(check), "file",
-                                           check->shown, "name", name);
+        auto_json json_t *said =
+            json_pack("{s:b, s:s, s:s, s:s}", "ok", 1, "kind", kind_of(check), "file", check->shown, "name", name);
         done = put_line(stdout, said);
     } else {
         done = printf("ok %s\n", name) > 0 && fflush(stdout) == 0;
@@ -103,8 +103,10 @@ static int check_file(const struct check *check) {
 }
 
 int check_main(int argc, char **argv) {
-    static const struct option options[] = {
-        {"check", required_argument, NULL, 'c'}, {"actor", no_argument, NULL, 'a'}, {"json", no_argument, NULL, 'j'}, {0}};
+    static const struct option options[] = {{"check", required_argument, NULL, 'c'},
+                                            {"actor", no_argument, NULL, 'a'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {0}};
     struct check check = {0};
     bool usable = true;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {

@@ -1,5 +1,5 @@
-/* Sessions start often and all ask the same: the path is a look into a short list and one sendmsg(2). A sealed memfd can
- * be given to any number of readers, since none of them can change it for the others; they share its offset too, so
+/* Sessions start often and all ask the same: the path is a look into a short list and one sendmsg(2). A sealed memfd
+ * can be given to any number of readers, since none of them can change it for the others; they share its offset too, so
  * everybody reads with pread(2) (common/spec.h). */
 #include "registry/documents.h"
 

@@ -21,8 +21,9 @@ static bool trusted_owner(uid_t uid) {
 
 static int check_trust(const struct stat *st) {
     if (!trusted_owner(st->st_uid))
-        return err_raise(-EPERM, "the folder belongs to uid %u, who could make tools act for you; chown it to yourself "
-                                 "or to root",
+        return err_raise(-EPERM,
+                         "the folder belongs to uid %u, who could make tools act for you; chown it to yourself "
+                         "or to root",
                          st->st_uid);
     if (st->st_mode & (S_IWGRP | S_IWOTH))
         return err_raise(-EPERM, "others may write the folder (mode %04o), so nobody can answer for it; chmod go-w",

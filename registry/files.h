@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define FOLDER_FILES_MAX 1024u         /* files of one folder */
+#define FOLDER_FILES_MAX 1024u        /* files of one folder */
 #define FILE_BYTES_MAX (256u * 1024u) /* of one file */
 
 /* Opens a folder whose definitions may be believed: it belongs to this user or to root, and nobody else can write it.
@@ -32,8 +32,8 @@ bool file_name_wanted(const char *name);
 /* Copies a file's name for people and JSON; what is not printable ASCII becomes '?'. Returns whether nothing did. */
 bool file_name_show(const char *name, char *shown, size_t size);
 
-/* Reads a whole regular file that others cannot write; no symbolic link. *text is malloc'ed and the caller's. Returns 0,
- * -EMSGSIZE above FILE_BYTES_MAX, or a negative errno with a text that says what is wrong with it. */
+/* Reads a whole regular file that others cannot write; no symbolic link. *text is malloc'ed and the caller's. Returns
+ * 0, -EMSGSIZE above FILE_BYTES_MAX, or a negative errno with a text that says what is wrong with it. */
 int file_read(int dirfd, const char *name, char **text, size_t *n);
 
 #endif

@@ -23,8 +23,8 @@ struct names {
 
 void names_deinit(struct names *names);
 
-/* Gives the name to this incarnation. Returns 0; 1 when a newer one holds it, which keeps it; -EINVAL for texts that are
- * no names; -ENOSPC above NAMES_MAX; -ENOMEM. */
+/* Gives the name to this incarnation. Returns 0; 1 when a newer one holds it, which keeps it; -EINVAL for texts that
+ * are no names; -ENOSPC above NAMES_MAX; -ENOMEM. */
 int names_put(struct names *names, const struct name *holder);
 
 /* Takes the name from that incarnation. Returns 0, or 1 when another one or nobody holds it. */

@@ -67,8 +67,7 @@ static void log_problems(const json_t *problems) {
 static void report(struct registry *reg) {
     char data[128];
     size_t tools = catalog_count(reg->tools), actors = catalog_count(reg->actors);
-    size_t problems =
-        json_array_size(catalog_problems(reg->tools)) + json_array_size(catalog_problems(reg->actors));
+    size_t problems = json_array_size(catalog_problems(reg->tools)) + json_array_size(catalog_problems(reg->actors));
     log_problems(catalog_problems(reg->tools));
     log_problems(catalog_problems(reg->actors));
     log_info("event=catalog generation=%u tools=%zu actors=%zu problems=%zu", reg->generation, tools, actors, problems);

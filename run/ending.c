@@ -191,8 +191,7 @@ void run_set_reject(struct run *run, const char *error, const char *why) {
 
 int act_reject(void *self, const void *arg) {
     struct run *run = self;
-    struct msg_run_rejected rejected = {
-        .run = run->ctx->start->id, .error = run->reject_error, .why = run->reject_why};
+    struct msg_run_rejected rejected = {.run = run->ctx->start->id, .error = run->reject_error, .why = run->reject_why};
     return say_last(run, MSG_RUN_REJECTED, &rejected);
 }
 

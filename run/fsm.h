@@ -1,5 +1,5 @@
-/* The life of a run as a table. What an event means in a state is decided here and nowhere else; the actions do the work
- * and say by posted events (fsm_post) what came of it.
+/* The life of a run as a table. What an event means in a state is decided here and nowhere else; the actions do the
+ * work and say by posted events (fsm_post) what came of it.
  *
  *   starting ─ accepted ─ executing ⇄ waiting_tool ─ ending ─ journalling ─ completed | failed | timeout | cancelled
  *                             ⇅ waiting_retry
@@ -34,7 +34,7 @@
     X(STOPPED, "stopped")
 
 #define RUN_EVENTS(X)                                                                                                  \
-    X(PLAN_GOOD, "plan_good")           /* run_start came, and the plan is sound */                                    \
+    X(PLAN_GOOD, "plan_good") /* run_start came, and the plan is sound */                                              \
     X(PLAN_BAD, "plan_bad")                                                                                            \
     X(RECOVER, "recover")               /* this process is a successor */                                              \
     X(NUMBERED, "numbered")             /* the log has taken run.accepted */                                           \
@@ -45,75 +45,75 @@
     X(GO, "go")                         /* posted: bound, and the log allows it */                                     \
     X(CALL_OK, "call_ok")                                                                                              \
     X(CALL_BAD, "call_bad")                                                                                            \
-    X(CALL_LOST, "call_lost")           /* down before it answered */                                                  \
-    X(CHILD_DOWN, "child_down")         /* down after it answered */                                                   \
-    X(RETRY, "retry")                   /* posted: the attempt failed, another is allowed */                           \
+    X(CALL_LOST, "call_lost")   /* down before it answered */                                                          \
+    X(CHILD_DOWN, "child_down") /* down after it answered */                                                           \
+    X(RETRY, "retry")           /* posted: the attempt failed, another is allowed */                                   \
     X(RETRY_DUE, "retry_due")                                                                                          \
-    X(STEP_FAILED, "step_failed")       /* posted: no further attempt */                                               \
-    X(FINISHED, "finished")             /* posted: no further step */                                                  \
-    X(QUIET, "quiet")                   /* posted: nothing lives below */                                              \
-    X(GUARD, "guard")                   /* somebody takes longer than they were given */                               \
-    X(DEADLINE, "deadline")             /* the run's own */                                                            \
+    X(STEP_FAILED, "step_failed") /* posted: no further attempt */                                                     \
+    X(FINISHED, "finished")       /* posted: no further step */                                                        \
+    X(QUIET, "quiet")             /* posted: nothing lives below */                                                    \
+    X(GUARD, "guard")             /* somebody takes longer than they were given */                                     \
+    X(DEADLINE, "deadline")       /* the run's own */                                                                  \
     X(CANCEL, "cancel")                                                                                                \
-    X(STOP, "stop")                     /* SIGTERM to a run that outlives its tree */                                  \
-    X(LOG_REFUSED, "log_refused")       /* an event between the first and the last one */                              \
-    X(END_REFUSED, "end_refused")       /* the terminal event */                                                       \
-    X(IS_COMPLETED, "is_completed")     /* the terminal event is on disk; it says so */                                \
+    X(STOP, "stop")                 /* SIGTERM to a run that outlives its tree */                                      \
+    X(LOG_REFUSED, "log_refused")   /* an event between the first and the last one */                                  \
+    X(END_REFUSED, "end_refused")   /* the terminal event */                                                           \
+    X(IS_COMPLETED, "is_completed") /* the terminal event is on disk; it says so */                                    \
     X(IS_FAILED, "is_failed")                                                                                          \
     X(IS_TIMEOUT, "is_timeout")                                                                                        \
     X(IS_CANCELLED, "is_cancelled")                                                                                    \
-    X(CALLS_ENDED, "calls_ended")       /* the predecessor's calls are dead */                                         \
-    X(READ_ON, "read_on")               /* a page was read, and there are more */                                      \
-    X(NOT_ACCEPTED, "not_accepted")     /* the log knows nothing of this run */                                        \
-    X(INTERRUPTED, "interrupted")       /* the log has no end of this run */                                           \
-    X(FLUSHED, "flushed")               /* the owner has been told, or is gone */
+    X(CALLS_ENDED, "calls_ended")   /* the predecessor's calls are dead */                                             \
+    X(READ_ON, "read_on")           /* a page was read, and there are more */                                          \
+    X(NOT_ACCEPTED, "not_accepted") /* the log knows nothing of this run */                                            \
+    X(INTERRUPTED, "interrupted")   /* the log has no end of this run */                                               \
+    X(FLUSHED, "flushed")           /* the owner has been told, or is gone */
 
 enum run_state {
 #define X(id, name) RUN_##id,
     RUN_STATES(X)
 #undef X
-    RUN_STATE__COUNT
+        RUN_STATE__COUNT
 };
 
 enum run_event {
 #define X(id, name) EV_##id,
     RUN_EVENTS(X)
 #undef X
-    EV__COUNT
+        EV__COUNT
 };
 
 extern const struct fsm_def run_fsm;
 
 /* The actions; `self` is the struct run. NULL `arg` unless said. */
 #define RUN_ACTIONS(X)                                                                                                 \
-    X(accept)          /* append run.accepted */                                                                       \
-    X(reject)          /* tell the owner run_rejected */                                                               \
-    X(hold_cancel)     /* remember it until the log has answered */                                                    \
+    X(accept)      /* append run.accepted */                                                                           \
+    X(reject)      /* tell the owner run_rejected */                                                                   \
+    X(hold_cancel) /* remember it until the log has answered */                                                        \
     X(hold_stop)                                                                                                       \
-    X(begin)           /* append run.started; post NEXT, or what was held */                                           \
-    X(start_step)      /* append step.started, make the arguments; then start_attempt, or post FINISHED, STEP_FAILED */ \
-    X(start_attempt)   /* append tool.started, ask for the scope */                                                    \
-    X(try_go)          /* post GO when the call may go */                                                              \
+    X(begin)         /* append run.started; post NEXT, or what was held */                                             \
+    X(start_step)    /* append step.started, make the arguments; then start_attempt, or post FINISHED, STEP_FAILED */  \
+    X(start_attempt) /* append tool.started, ask for the scope */                                                      \
+    X(try_go)        /* post GO when the call may go */                                                                \
     X(send_call)                                                                                                       \
-    X(take_output)     /* arg: struct msg_call_done; post NEXT or STEP_FAILED */                                       \
-    X(take_failure)    /* arg: struct msg_call_done; post RETRY or STEP_FAILED */                                      \
-    X(lose_call)       /* arg: struct msg_down; post RETRY or STEP_FAILED */                                           \
-    X(await_retry)     /* append step.retrying */                                                                      \
+    X(take_output)  /* arg: struct msg_call_done; post NEXT or STEP_FAILED */                                          \
+    X(take_failure) /* arg: struct msg_call_done; post RETRY or STEP_FAILED */                                         \
+    X(lose_call)    /* arg: struct msg_down; post RETRY or STEP_FAILED */                                              \
+    X(await_retry)  /* append step.retrying */                                                                         \
     X(kill_call)                                                                                                       \
-    X(end)             /* the outcome is set; post QUIET or wait for it */                                             \
+    X(end) /* the outcome is set; post QUIET or wait for it */                                                         \
     X(end_cancelled)                                                                                                   \
     X(end_deadline)                                                                                                    \
-    X(end_refused)     /* arg: struct msg_refused */                                                                   \
+    X(end_refused) /* arg: struct msg_refused */                                                                       \
     X(stop_children)                                                                                                   \
-    X(late_answer)     /* arg: struct msg_call_done; the step's own end for the log */                                 \
-    X(check_quiet)     /* post QUIET when nothing lives below */                                                       \
+    X(late_answer) /* arg: struct msg_call_done; the step's own end for the log */                                     \
+    X(check_quiet) /* post QUIET when nothing lives below */                                                           \
     X(kill_all)                                                                                                        \
-    X(append_end)      /* append the terminal event */                                                                 \
-    X(announce)        /* tell the owner run_done */                                                                   \
+    X(append_end)        /* append the terminal event */                                                               \
+    X(announce)          /* tell the owner run_done */                                                                 \
     X(announce_unlogged) /* arg: struct msg_refused; the same, when the log would not have it */                       \
-    X(leave)           /* end the process */                                                                           \
-    X(end_calls)       /* have toolcalls end what lives under this id */                                               \
-    X(read_log)        /* ask for the next page */
+    X(leave)             /* end the process */                                                                         \
+    X(end_calls)         /* have toolcalls end what lives under this id */                                             \
+    X(read_log)          /* ask for the next page */
 
 #define X(name) int act_##name(void *self, const void *arg);
 RUN_ACTIONS(X)

@@ -1,6 +1,6 @@
 /* Events of a run. Bodies are written straight into a buffer: they are small, and what they embed (plan, arguments,
- * outputs) is text already. A log that cannot be reached ends the process: nothing may happen that is not announced, and
- * the successor closes the trail. */
+ * outputs) is text already. A log that cannot be reached ends the process: nothing may happen that is not announced,
+ * and the successor closes the trail. */
 #include "run/run_impl.h"
 
 #include "common/err.h"

@@ -13,8 +13,9 @@
 
 static const char *type_name(const json_t *value) {
     static const char *const names[] = {
-        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_STRING] = "a string", [JSON_INTEGER] = "an integer",
-        [JSON_REAL] = "a number",    [JSON_TRUE] = "true",      [JSON_FALSE] = "false",     [JSON_NULL] = "null"};
+        [JSON_OBJECT] = "an object",   [JSON_ARRAY] = "an array", [JSON_STRING] = "a string",
+        [JSON_INTEGER] = "an integer", [JSON_REAL] = "a number",  [JSON_TRUE] = "true",
+        [JSON_FALSE] = "false",        [JSON_NULL] = "null"};
     return value ? names[json_typeof(value)] : "nothing";
 }
 
@@ -59,7 +60,8 @@ static int read_duration(json_t *object, const char *key, struct json_place *pla
     if (!value)
         return 0;
     if (!json_is_string(value))
-        return refuse(place, key, "expected a duration, a string such as \"200ms\" or \"5s\", got %s", type_name(value));
+        return refuse(place, key, "expected a duration, a string such as \"200ms\" or \"5s\", got %s",
+                      type_name(value));
     int64_t ms = json_duration_ms(json_string_value(value));
     if (ms == -ERANGE || ms == 0)
         return refuse(place, key, "expected a duration between 1ms and 30 days (720h)");
@@ -77,7 +79,8 @@ static int check_id(json_t *step, struct json_place *place, struct plan *plan, s
         return refuse(place, "id", "expected a string that names the step, got %s", type_name(id));
     const char *text = json_string_value(id);
     if (!name_valid(text))
-        return refuse(place, "id", "not a name; use 1 to 63 letters, digits, \"_\", \".\" and \"-\", the first a letter or digit");
+        return refuse(place, "id",
+                      "not a name; use 1 to 63 letters, digits, \"_\", \".\" and \"-\", the first a letter or digit");
     for (size_t i = 0; i < at; i++)
         if (strcmp(plan->steps[i].id, text) == 0)
             return refuse(place, "id", "\"%s\" is already the id of /steps/%zu; give each step its own", text, i);
@@ -129,7 +132,8 @@ static int check_retry(json_t *step, struct json_place *place, struct step *out)
     json_int_t most = json_integer_value(max);
     int r = check_keys(retry, " max backoff ", place);
     if (r == 0 && (!json_is_integer(max) || most < 1 || most > (json_int_t)PLAN_REPEATS_MAX))
-        r = refuse(place, "max", "expected an integer from 1 to %u, the attempts after the first one", PLAN_REPEATS_MAX);
+        r = refuse(place, "max", "expected an integer from 1 to %u, the attempts after the first one",
+                   PLAN_REPEATS_MAX);
     out->repeats = (unsigned)most;
     out->backoff_ms = PLAN_BACKOFF_MS;
     if (r == 0)
@@ -159,7 +163,8 @@ int plan_check_args(const struct plan *plan, size_t at, json_t *args) {
     int r = schema_validate(plan->steps[at].tool->schema, args, base, why, sizeof why);
     if (r == 1)
         return err_raise(-EINVAL, "%s", why);
-    return r < 0 ? err_raise(-EPROTO, "grants: the schema of tool \"%s\" cannot be used", plan->steps[at].tool->name) : 0;
+    return r < 0 ? err_raise(-EPROTO, "grants: the schema of tool \"%s\" cannot be used", plan->steps[at].tool->name)
+                 : 0;
 }
 
 static int check_args(json_t *step, struct json_place *place, struct plan *plan, size_t at) {

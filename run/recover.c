@@ -1,6 +1,6 @@
 /* A successor: an earlier incarnation of this run died without its terminal event, as far as anybody knew. It runs
- * nothing. First whatever the predecessor left behind is ended, so that nothing below this id changes any more; then the
- * log is read, which by then is the whole truth: the run is over, or it was interrupted, or it never was. */
+ * nothing. First whatever the predecessor left behind is ended, so that nothing below this id changes any more; then
+ * the log is read, which by then is the whole truth: the run is over, or it was interrupted, or it never was. */
 #include "run/run_impl.h"
 
 #include "common/err.h"
@@ -17,11 +17,17 @@ int act_end_calls(void *self, const void *arg) {
     return r < 0 ? err_raise(r, "ask toolcalls to end the calls of the run") : 0;
 }
 
+/* A page of several extreme events has more values than a frame may have, and costs this process its link to the log:
+ * the successor of such a successor takes one at a time. */
+static int64_t page_events(const struct run *run) {
+    return run->ctx->generation > 2 ? 1 : PAGE_EVENTS;
+}
+
 int act_read_log(void *self, const void *arg) {
     struct run *run = self;
     run->query_ref = role_ref(run->ctx);
     struct msg_query query = {
-        .ref = run->query_ref, .by = "run", .key = run->ctx->start->id, .after = run->after, .limit = PAGE_EVENTS};
+        .ref = run->query_ref, .by = "run", .key = run->ctx->start->id, .after = run->after, .limit = page_events(run)};
     int r = chan_send(run->ctx->wire[ROLE_EVENTLOG], MSG_QUERY, &query);
     return r < 0 ? err_raise(r, "ask the log for the run's events") : 0;
 }

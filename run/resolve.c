@@ -33,7 +33,8 @@ int value_measure(const json_t *value, size_t *nodes) {
     size_t count = 0;
     if (!measure(value, 0, &count))
         return err_raise(-EMSGSIZE, "%s",
-                         count > VALUE_NODES_MAX ? "more than 60000 values and keys" : "more than 48 levels of nesting");
+                         count > VALUE_NODES_MAX ? "more than 60000 values and keys"
+                                                 : "more than 48 levels of nesting");
     *nodes = count;
     return 0;
 }

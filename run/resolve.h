@@ -6,8 +6,8 @@
 
 #include "common/json.h"
 
-/* A value may travel inside six more levels (an event inside a page inside an answer) and still be within SCAN_DEPTH_MAX,
- * and beside other members within SCAN_NODES_MAX. */
+/* A value may travel inside six more levels (an event inside a page inside an answer) and still be within
+ * SCAN_DEPTH_MAX, and beside other members within SCAN_NODES_MAX. */
 #define VALUE_DEPTH_MAX 48u
 #define VALUE_NODES_MAX 60000u /* values and keys */
 
@@ -18,8 +18,8 @@ int value_measure(const json_t *value, size_t *nodes);
 enum step_place { STEP_UNKNOWN, STEP_EARLIER, STEP_NOT_EARLIER };
 typedef enum step_place (*step_lookup)(void *arg, const char *step);
 
-/* Checks every reference below `args` (at `place`) for its form and its step. Sets *any when there is one. Returns 0, or
- * -EINVAL with "PLACE: what is wrong and what would be right". */
+/* Checks every reference below `args` (at `place`) for its form and its step. Sets *any when there is one. Returns 0,
+ * or -EINVAL with "PLACE: what is wrong and what would be right". */
 int refs_check(json_t *args, struct json_place *place, step_lookup lookup, void *arg, bool *any);
 
 /* Puts outputs ({step: value}) in the place of references. *out is a new reference that shares values with both.

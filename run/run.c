@@ -137,7 +137,8 @@ static int on_refused(void *self, struct chan *from, struct msg *m) {
         return role_step(run->ctx, EV_NOT_ACCEPTED, NULL);
     }
     if (refused->ref == run->accept_ref) {
-        run_set_reject(run, one_of(refused->error, "run_in_use", "log_full") ? refused->error : "runtime", refused->why);
+        run_set_reject(run, one_of(refused->error, "run_in_use", "log_full") ? refused->error : "runtime",
+                       refused->why);
         return role_step(run->ctx, EV_ACCEPT_REFUSED, NULL);
     }
     return role_step(run->ctx, refused->ref == run->end_ref ? EV_END_REFUSED : EV_LOG_REFUSED, refused);
@@ -207,11 +208,20 @@ static void owner_closed(struct run *run) {
         cancel(run, "owner_lost");
 }
 
-/* A call's link that ends before the call has answered is one that can never answer. */
+static void on_hung_up(void *arg) {
+    struct run *run = arg;
+    if (run->call && !run->call->link)
+        child_kill(run->call, 0);
+}
+
+/* A call whose link has ended can never answer. It is usually dying, and `down` is on its way; one that lied is not
+ * waited for. */
 static void call_closed(struct run *run, const struct chan *c, int reason) {
     if (!run->call || strcmp(chan_peer(c)->call, run->call->id) != 0)
         return;
-    child_kill(run->call, reason < 0 ? 0 : run->ctx->spec->cancel_timeout);
+    int64_t due = now_ms() + run->ctx->spec->cancel_timeout;
+    if (reason < 0 || loop_timer_set(run->ctx->loop, &run->hung_up, due, on_hung_up, run) < 0)
+        child_kill(run->call, 0);
 }
 
 static void on_closed(void *self, struct chan *c, int reason) {
@@ -245,6 +255,13 @@ static void on_term(void *self) {
         (void)role_step(run->ctx, EV_STOP, NULL);
     else
         cancel(run, "stopped");
+}
+
+/* Somebody entitled asks through our supervisor: the end is journalled, detached or not. */
+static void on_cancel_asked(void *self) {
+    struct run *run = self;
+    if (!run->ctx->start->recover) /* a successor is on its way to the end already */
+        cancel(run, "cancelled");
 }
 
 static void on_adopted(void *self) {
@@ -301,5 +318,6 @@ const struct role run_role = {
     .start = start,
     .closed = on_closed,
     .term = on_term,
+    .cancel = on_cancel_asked,
     .adopted = on_adopted,
 };

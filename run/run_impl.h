@@ -40,12 +40,12 @@ struct run {
     int64_t end_ref; /* of the terminal event */
 
     /* the cursor */
-    size_t at; /* index of the step; also: steps done */
+    size_t at;      /* index of the step; also: steps done */
     bool step_open; /* step.started is out, its end is not */
-    char *args; /* of the step, as text */
+    char *args;     /* of the step, as text */
     size_t args_n;
-    unsigned attempts; /* begun */
-    json_t *outputs;   /* {step: value}, for references */
+    unsigned attempts;       /* begun */
+    json_t *outputs;         /* {step: value}, for references */
     struct buf outputs_text; /* the same, as the calls wrote them: real numbers keep their digits */
     size_t output_nodes;
 
@@ -54,9 +54,10 @@ struct run {
     char call_id[ID_SIZE];
     int64_t call_ms;
     bool bound, overdue;
-    struct failure failure; /* of the last attempt */
-    unsigned live;          /* children that are not down */
-    const char *kill_reason; /* why we end the call, for tool.killed; NULL = we do not */
+    struct failure failure;    /* of the last attempt */
+    unsigned live;             /* children that are not down */
+    struct loop_timer hung_up; /* patience with a call whose link has ended */
+    const char *kill_reason;   /* why we end the call, for tool.killed; NULL = we do not */
 
     /* the end */
     struct loop_timer deadline, orphan;

@@ -157,8 +157,7 @@ int act_start_attempt(void *self, const void *arg) {
     int r = announce_tool(run);
     if (r < 0)
         return err_up(r);
-    run->call =
-        child_spawn(run->ctx, ROLE_TOOLCALL, run->call_id, run_step(run)->tool->profile, -1, run_on_down, run);
+    run->call = child_spawn(run->ctx, ROLE_TOOLCALL, run->call_id, run_step(run)->tool->profile, -1, run_on_down, run);
     if (run->call) {
         run->live++;
         return 0;

@@ -11,19 +11,20 @@ struct endpoint {
     int grants;
 };
 
-/* A kill that has not been answered: who asked, and how many of its victims are still to be reaped. */
+/* A kill that has not been answered: who asked, and for whom. */
 struct killer {
-    struct chan *who; /* NULL = free slot, or the asker is gone */
+    struct killer *next;
+    struct chan *who; /* NULL = the asker is gone */
     char id[NAME_SIZE];
-    uint32_t left, count;
-    bool used;
+    uint32_t count; /* victims when it was asked */
 };
 
 struct sup {
     struct role_ctx *ctx;
     const struct kind *kind;
     struct workers workers;
-    struct killer killers[KILLERS_MAX];
+    struct killer *killers;
+    uint32_t n_killers;
     bool stopping;
     struct loop_timer stop_timer;
 };
@@ -37,7 +38,7 @@ void sup_endpoint_closed(struct sup *sup, struct chan *c);
 /* First start of a worker just added; `link` (borrowed) is its end, -1 = none. Refuses on the monitor. */
 int sup_begin(struct sup *sup, struct worker *worker, int link);
 void sup_signal(struct worker *worker, int signo);
-/* SIGTERM now, SIGKILL after `grace_ms` (0 = at once). */
+/* SIGUSR2 (cancel yourself) now, SIGKILL after `grace_ms` (0 = at once). */
 void sup_end(struct sup *sup, struct worker *worker, int64_t grace_ms);
 void sup_policy(struct sup *sup, struct worker *worker, struct restart_event event);
 

@@ -6,6 +6,7 @@
 #include "common/log.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool may_kill(const struct peer *who, const struct worker *worker) {
@@ -28,15 +29,39 @@ static bool victim_of(const struct killer *killer, const struct worker *worker) 
 static void answer(struct killer *killer) {
     struct msg_killed killed = {.id = killer->id, .count = killer->count};
     if (killer->who)
-        (void)chan_send(killer->who, MSG_KILLED, &killed);
-    *killer = (struct killer){0};
+        (void)chan_send(killer->who, MSG_KILLED, &killed); /* an asker that is gone asks nobody any more */
+}
+
+static void drop(struct sup *sup, struct killer **at) {
+    struct killer *killer = *at;
+    *at = killer->next;
+    sup->n_killers--;
+    free(killer);
+}
+
+struct census {
+    const struct killer *killer;
+    const struct worker *dead;
+    uint32_t alive;
+};
+
+static void count_alive(struct worker *worker, void *arg) {
+    struct census *census = arg;
+    census->alive += worker != census->dead && victim_of(census->killer, worker);
 }
 
 void sup_kill_answered(struct sup *sup, const struct worker *worker) {
-    for (size_t i = 0; i < KILLERS_MAX; i++) {
-        struct killer *killer = &sup->killers[i];
-        if (killer->used && killer->left && victim_of(killer, worker) && --killer->left == 0)
-            answer(killer);
+    for (struct killer **at = &sup->killers; *at;) {
+        struct census census = {*at, worker, 0};
+        bool concerned = victim_of(*at, worker);
+        if (concerned)
+            workers_each(&sup->workers, count_alive, &census);
+        if (!concerned || census.alive) {
+            at = &(*at)->next;
+            continue;
+        }
+        answer(*at);
+        drop(sup, at);
     }
 }
 
@@ -49,7 +74,7 @@ struct round {
 static void count_one(struct worker *worker, void *arg) {
     struct round *round = arg;
     if (victim_of(round->killer, worker) && may_kill(round->who, worker))
-        round->killer->left++;
+        round->killer->count++;
 }
 
 static void end_one(struct worker *worker, void *arg) {
@@ -60,20 +85,21 @@ static void end_one(struct worker *worker, void *arg) {
 
 int sup_on_kill(void *self, struct chan *from, struct msg *m) {
     struct sup *sup = *(struct sup **)self;
-    struct killer *killer = NULL;
-    for (size_t i = 0; i < KILLERS_MAX && !killer; i++)
-        if (!sup->killers[i].used)
-            killer = &sup->killers[i];
+    struct killer *killer = sup->n_killers < KILLERS_MAX ? calloc(1, sizeof *killer) : NULL;
     if (!killer)
         return err_raise(-EBUSY, "more than %u unanswered kills", KILLERS_MAX);
-    *killer = (struct killer){.who = from, .used = true};
+    killer->who = from;
     (void)snprintf(killer->id, sizeof killer->id, "%s", m->kill.id);
     struct round round = {killer, chan_peer(from), m->kill.grace_ms};
     workers_each(&sup->workers, count_one, &round);
-    killer->count = killer->left;
-    if (killer->left)
-        workers_each(&sup->workers, end_one, &round);
-    else
+    if (!killer->count) {
         answer(killer);
+        free(killer);
+        return 0;
+    }
+    killer->next = sup->killers;
+    sup->killers = killer;
+    sup->n_killers++;
+    workers_each(&sup->workers, end_one, &round);
     return 0;
 }

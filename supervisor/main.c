@@ -10,7 +10,6 @@
 #include "common/log.h"
 #include "common/profile.h"
 #include "common/spec.h"
-#include "common/title.h"
 #include "supervisor/config.h"
 #include "supervisor/launch.h"
 #include "supervisor/root.h"
@@ -196,7 +195,6 @@ static int launch(const struct options *o, struct spec *spec) {
         return fail(o, 7, l.what, l.fix);
     w.root = l.root;
     w.status = l.status;
-    title_set("somad launcher of %d%s", l.root, spec->short_lived ? " short_lived" : "");
     int code = wait_for_root(&w);
     launch_end(spec, &l);
     return code;
@@ -212,7 +210,6 @@ int main(int argc, char **argv) {
     static struct spec spec;
     if (load(&o, &spec) < 0)
         return fail(&o, 2, "the configuration was refused", "correct it and start again; nothing was started");
-    title_init(argc, argv);
     log_init("launcher", NULL, 1, spec.debug);
     return launch(&o, &spec);
 }

@@ -40,6 +40,7 @@ struct root {
     struct chan *log;
     int64_t stop_ref; /* of system.stop, while its durability is awaited */
     struct loop_timer stop_wait;
+    int64_t booted_ms;
     bool said_ready, stopping;
     int exit_code;
 };
@@ -259,9 +260,12 @@ static int on_stop_tree(void *self, struct chan *from, struct msg *m) {
 
 static int on_list(void *self, struct chan *from, struct msg *m) {
     auto_buf struct buf out = BUF_NULL(FRAME_PACKET_MAX);
-    (void)buf_printf(&out, "[{\"role\":\"root\",\"id\":\"root\",\"pid\":%d,\"generation\":1,\"restarts\":0,"
+    (void)buf_printf(&out, "[{\"role\":\"launcher\",\"id\":\"launcher\",\"pid\":%d,\"generation\":1,\"restarts\":0,"
                            "\"state\":\"up\",\"age_ms\":%lld}",
-                     host_pid(), (long long)(now_ms() - root.children[0].started_ms));
+                     spawn_host_pid(ROOT_FD_LAUNCHER), (long long)(now_ms() - root.booted_ms));
+    (void)buf_printf(&out, ",{\"role\":\"root\",\"id\":\"root\",\"pid\":%d,\"generation\":1,\"restarts\":0,"
+                           "\"state\":\"up\",\"age_ms\":%lld}",
+                     host_pid(), (long long)(now_ms() - root.booted_ms));
     for (uint32_t i = 0; i < TREE_CHILDREN; i++)
         (void)buf_printf(&out,
                          ",{\"role\":\"%s\",\"id\":\"%s\",\"pid\":%d,\"generation\":%u,\"restarts\":%u,"
@@ -408,6 +412,7 @@ int root_main(int argc, char **argv) {
     title_set("root starting");
     root.ctx = (struct role_ctx){.role = &root_role, .self = &root, .generation = 1, .extra_fd = -1};
     root.launcher = LOOP_SOURCE_NULL;
+    root.booted_ms = now_ms();
     root.ctx.loop = loop_new(ROOT_FD__END);
     if (!root.ctx.loop || die_with_launcher() < 0 || profile_apply(&root_role.profile) < 0)
         die(7, "root");

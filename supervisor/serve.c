@@ -38,9 +38,9 @@ static int on_introduce(void *self, struct chan *from, struct msg *m) {
 
 void sup_endpoint_closed(struct sup *sup, struct chan *c) {
     struct endpoint *endpoint = chan_user(c);
-    for (size_t i = 0; i < KILLERS_MAX; i++)
-        if (sup->killers[i].who == c)
-            sup->killers[i].who = NULL;
+    for (struct killer *killer = sup->killers; killer; killer = killer->next)
+        if (killer->who == c)
+            killer->who = NULL;
     if (!endpoint)
         return;
     (void)fd_close(endpoint->grants);

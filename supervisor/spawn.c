@@ -72,7 +72,7 @@ static void block_all(sigset_t *old) {
 /* The signals that every role's loop takes stay blocked, hence pending, until that loop runs: the first process of a
  * namespace drops an unhandled SIGTERM, and SIGUSR1 would kill a worker that is not listening yet. */
 static void unblock_most(void) {
-    static const int kept[] = {SIGTERM, SIGUSR1, SIGHUP};
+    static const int kept[] = {SIGTERM, SIGUSR1, SIGUSR2, SIGHUP};
     sigset_t mask;
     (void)sigemptyset(&mask);
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)

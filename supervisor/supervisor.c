@@ -161,7 +161,7 @@ void sup_end(struct sup *sup, struct worker *worker, int64_t grace_ms) {
         sup_signal(worker, SIGKILL);
         return;
     }
-    sup_signal(worker, SIGTERM);
+    sup_signal(worker, SIGUSR2);
     if (worker->policy) /* its timer is the policy's; the kill deadline has one of its own there only while stopping */
         loop_timer_clear(sup->ctx->loop, &worker->timer);
     if (loop_timer_set(sup->ctx->loop, &worker->timer, now_ms() + grace_ms, on_grace, worker) < 0)

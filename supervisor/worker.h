@@ -8,7 +8,7 @@
 
 #define WORKER_BUCKETS 1024u
 #define WATCHERS_MAX 8u      /* monitors beside the owner's, of one worker */
-#define KILLERS_MAX 64u      /* unanswered kill requests of one supervisor */
+#define KILLERS_MAX 8192u    /* unanswered kill requests of one supervisor; the next one costs its sender the endpoint */
 
 /* How an incarnation ended. */
 struct ended {

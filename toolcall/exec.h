@@ -108,10 +108,10 @@ void exec_deinit(struct exec *x);
 /* Start, poll, result. Blocks; catches SIGCHLD by a signalfd meanwhile. */
 int exec_run_blocking(const struct exec_spec *spec, struct exec_result *out);
 
-/* Gives up all rights for good: groups and ids (when `uid` is not the present one), every capability in every set,
- * no_new_privs, dumpable. For PID 1 of a scope after its mounts are attached, before it reads the call; everything it
- * forks inherits this. Returns 0 only when a look back shows it is so; else a negative errno, and the process must end.
- */
+/* Gives up all rights for good: groups and ids (when `uid` is not the present one, with a user namespace of its own for
+ * the sake of RLIMIT_NPROC), every capability in every set, no_new_privs, dumpable. For PID 1 of a scope after its
+ * mounts are attached, before it reads the call; everything it forks inherits this. Returns 0 only when a look back
+ * shows it is so; else a negative errno, and the process must end. */
 int exec_become_tool(uid_t uid, gid_t gid);
 
 #endif

@@ -1,6 +1,6 @@
-/* exec.c closes its pipes whenever it sees fit, and a descriptor must leave epoll before it is closed: the tool may hold
- * a copy of it for a moment after the fork, and as long as a copy lives, so does its registration. So all are taken out
- * before each call into exec.c, and those it still wants are put in again afterwards. */
+/* exec.c closes its pipes whenever it sees fit, and a descriptor must leave epoll before it is closed: the tool may
+ * hold a copy of it for a moment after the fork, and as long as a copy lives, so does its registration. So all are
+ * taken out before each call into exec.c, and those it still wants are put in again afterwards. */
 #include "toolcall/exec_loop.h"
 
 #include "common/err.h"

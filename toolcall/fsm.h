@@ -1,5 +1,5 @@
-/* The life of a tool call as a table. The table knows nothing of tools, namespaces or channels: it says when the actions
- * below, which toolcall.c defines, are due.
+/* The life of a tool call as a table. The table knows nothing of tools, namespaces or channels: it says when the
+ * actions below, which toolcall.c defines, are due.
  *
  *   waiting --call--> running --ended--> journalling --accepted, refused--> flushing --> done
  *                        \--cancel--> cancelling --ended--/
@@ -26,7 +26,7 @@ enum toolcall_state {
 #define X(id, name) TOOLCALL_##id,
     TOOLCALL_STATES(X)
 #undef X
-    TOOLCALL_STATE__COUNT
+        TOOLCALL_STATE__COUNT
 };
 
 #define TOOLCALL_EVENTS(X)                                                                                             \
@@ -44,7 +44,7 @@ enum toolcall_event {
 #define X(id, name) TOOLCALL_EV_##id,
     TOOLCALL_EVENTS(X)
 #undef X
-    TOOLCALL_EVENT__COUNT
+        TOOLCALL_EVENT__COUNT
 };
 
 extern const struct fsm_def toolcall_fsm;

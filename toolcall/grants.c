@@ -45,8 +45,8 @@ int grants_tool(const json_t *doc, const char *tool, const char *profile, const 
         return tool_fail(failure, TOOL_DENIED, "the tool %s has profile %s, this call was started with profile %s",
                          tool, own ? own : "none", *profile ? profile : "none");
     if (strcmp(own, "net") == 0 || !json_flag(found, "available", false))
-        return tool_fail(failure, TOOL_SANDBOX_UNAVAILABLE, "the tool %s needs profile %s, which cannot be given yet",
-                         tool, own);
+        return tool_fail(failure, TOOL_SANDBOX_UNAVAILABLE,
+                         "the tool %s (profile %s) needs what this version cannot contain", tool, own);
     *manifest = found;
     return 0;
 }

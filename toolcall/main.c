@@ -1,6 +1,6 @@
-/* soma-toolcalls: the supervisor of tool calls. Each call is PID 1 of a PID namespace of its own. This process opens the
- * folders that the policy grants and hands a call those that its profile names; which tool it may run is sealed in the
- * grants that came with the run's endpoint, which nobody here reads. */
+/* soma-toolcalls: the supervisor of tool calls. Each call is PID 1 of a PID namespace of its own. This process opens
+ * the folders that the policy grants and hands a call those that its profile names; which tool it may run is sealed in
+ * the grants that came with the run's endpoint, which nobody here reads. */
 #include "common/err.h"
 #include "common/json.h"
 #include "common/log.h"

@@ -57,8 +57,8 @@ int report_write(struct exec_result *result, const char *tool, struct report *ou
     struct report made = {0};
     int r = result->failed ? 0 : json_text(result->value, TOOL_VALUE_MAX, &made.value, &made.value_n);
     if (r == -EMSGSIZE)
-        result->failed = tool_fail(&result->failure, TOOL_OUTPUT_LIMIT, "the result is larger than %u bytes",
-                                   TOOL_VALUE_MAX) != 0;
+        result->failed =
+            tool_fail(&result->failure, TOOL_OUTPUT_LIMIT, "the result is larger than %u bytes", TOOL_VALUE_MAX) != 0;
     else if (r < 0)
         return err_up(r);
     r = write_data(result, tool, &made);

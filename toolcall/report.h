@@ -15,8 +15,8 @@ struct report {
     size_t value_n, data_n;
 };
 
-/* Writes both texts. An output that turns out too large or cannot be written becomes a failure of *result first. Returns
- * 0 or -ENOMEM. */
+/* Writes both texts. An output that turns out too large or cannot be written becomes a failure of *result first.
+ * Returns 0 or -ENOMEM. */
 int report_write(struct exec_result *result, const char *tool, struct report *out);
 void report_deinit(struct report *report);
 

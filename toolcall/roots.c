@@ -27,9 +27,10 @@ static int write_map(pid_t pid, const char *file, uint32_t on_disk, uint32_t see
     char path[64], line[64];
     (void)snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
     int n = snprintf(line, sizeof line, "%u %u 1", on_disk, seen);
+    errno = 0;
     auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || write(fd, line, (size_t)n) != n)
-        return err_raise(-errno, "write %s", path);
+        return err_raise(errno ? -errno : -EIO, "write %s: %s", path, strerror(errno));
     return 0;
 }
 
@@ -61,9 +62,10 @@ static int map_namespace(const struct stat *st, const struct spec *spec) {
     (void)snprintf(path, sizeof path, "/proc/%d/ns/user", host);
     int ns = r < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     if (r == 0 && ns < 0)
-        r = err_raise(-errno, "open %s", path);
+        r = err_raise(-errno, "open %s: %s", path, strerror(errno));
     hold = fd_close(hold);
-    (void)waitpid(pid, NULL, 0);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
     return r < 0 ? r : ns;
 }
 
@@ -79,12 +81,14 @@ static int idmap(const char *path, int dir, const struct spec *spec) {
         return err_raise(-errno, "open_tree %s: %s", path, strerror(errno));
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
                               .userns_fd = (uint64_t)ns};
-    if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
-        return err_raise(-errno,
-                         "[policy] write=%s: its file system cannot be mounted with other ids (%s); grant a folder on "
-                         "ext4, xfs, btrfs or tmpfs",
-                         path, strerror(errno));
-    return take_fd(&tree);
+    if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0)
+        return take_fd(&tree);
+    int error =
+        errno == EINVAL ? EOPNOTSUPP : errno; /* what the kernel says for a file system without FS_ALLOW_IDMAP */
+    return err_raise(-error,
+                     "[policy] write=%s: its file system cannot be mounted with other ids (%s); grant a folder on "
+                     "ext4, xfs, btrfs or tmpfs",
+                     path, strerror(error));
 }
 
 static int open_root(const char *path, bool writable, const struct spec *spec) {

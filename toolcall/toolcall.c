@@ -188,8 +188,8 @@ int toolcall_answer_refused(void *arg, const void *refused) {
     struct toolcall *self = arg;
     const struct msg_refused *m = refused;
     struct exec_result *r = &self->result;
-    r->failed = tool_fail(&r->failure, TOOL_TOOL_ERROR, "the event log refused the result (%s): %s", m->error,
-                          m->why) != 0;
+    r->failed =
+        tool_fail(&r->failure, TOOL_TOOL_ERROR, "the event log refused the result (%s): %s", m->error, m->why) != 0;
     return toolcall_answer(self, NULL);
 }
 
@@ -234,8 +234,8 @@ int64_t toolcall_flush_ms(void *arg) {
 void toolcall_entered(void *arg, unsigned state) {
     struct toolcall *self = arg;
     if (self->ctx)
-        title_set("toolcall %s%s%s %s", self->ctx->start->id, self->granted ? " " : "",
-                  self->granted ? self->tool : "", toolcall_fsm.state_names[state]);
+        title_set("toolcall %s%s%s %s", self->ctx->start->id, self->granted ? " " : "", self->granted ? self->tool : "",
+                  toolcall_fsm.state_names[state]);
 }
 
 /* The answer may be larger than the owner's socket takes at once: only when all of it is out may this process end. */
@@ -306,8 +306,8 @@ static void give_up_rights(struct toolcall *self) {
     if (exec_become_tool(uid, gid) == 0)
         return;
     log_error("event=rights_kept why=\"%s\"", err_text());
-    self->unsafe = tool_fail(&self->unsafe_why, TOOL_SANDBOX_UNAVAILABLE, "rights could not be given up: %s",
-                             err_text()) != 0;
+    self->unsafe =
+        tool_fail(&self->unsafe_why, TOOL_SANDBOX_UNAVAILABLE, "rights could not be given up: %s", err_text()) != 0;
 }
 
 static int start(struct role_ctx *ctx, void *arg) {

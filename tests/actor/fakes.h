@@ -51,7 +51,7 @@ struct fakes {
     json_t *plans;
     json_t *said; /* to the client or owner: {msg, ...} */
     json_t *kills, *cancels, *attached;
-    size_t helloed;
+    size_t helloed, heard;
 
     pid_t pid;
     struct loop *loop;
@@ -80,8 +80,8 @@ void fakes_until_event(struct fakes *f, const char *type);
 
 /* The types of all events, joined by blanks. */
 const char *fakes_trail(const struct fakes *f);
-/* The last thing said, checked to be this message. */
-const json_t *fakes_last(const struct fakes *f, const char *msg);
+/* The next unheard message of that name; those before it are passed over. Waits for it. */
+const json_t *fakes_hear(struct fakes *f, const char *msg);
 /* The n-th event of that type, from 0; NULL. */
 const json_t *fakes_event(const struct fakes *f, const char *type, size_t n);
 

@@ -27,9 +27,10 @@ static void expect_text(const struct conversation *c, const char *wanted) {
     assert_int_equal(n, strlen(wanted));
 }
 
-static const char two_calls[] = "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":["
-                                "{\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"wc\",\"arguments\":\"{}\"}},"
-                                "{\"id\":\"call_2\",\"type\":\"function\",\"function\":{\"name\":\"wc\",\"arguments\":\"{}\"}}]}";
+static const char two_calls[] =
+    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":["
+    "{\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"wc\",\"arguments\":\"{}\"}},"
+    "{\"id\":\"call_2\",\"type\":\"function\",\"function\":{\"name\":\"wc\",\"arguments\":\"{}\"}}]}";
 
 static void one_answer_each(void **state) {
     struct conversation c;

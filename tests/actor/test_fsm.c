@@ -1,5 +1,5 @@
-/* The actor's table, cell by cell: every pair either does exactly what is written here or is unexpected. The actions are
- * recorders; actor/actor.c is not linked. */
+/* The actor's table, cell by cell: every pair either does exactly what is written here or is unexpected. The actions
+ * are recorders; actor/actor.c is not linked. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,10 +34,10 @@ int64_t actor_patience_ms(void *self) {
     return -1;
 }
 
-void actor_entered(void *self, unsigned state) {
-}
+void actor_entered(void *self, unsigned state) {}
 
-#define GO(from, event, to, action) {ACTOR_##from, ACTOR_EV_##event, ACTOR_##to, action}
+#define GO(from, event, to, action)                                                                                    \
+    { ACTOR_##from, ACTOR_EV_##event, ACTOR_##to, action }
 static const struct wanted {
     unsigned from, event, to;
     const char *action;

@@ -24,8 +24,9 @@ static json_t *parse(const char *text) {
 }
 
 static int make_tools(void **state) {
-    tools = parse("{\"wc\":{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"}},\"required\":[\"text\"],"
-                  "\"additionalProperties\":false},\"echo\":{\"type\":\"object\"},\"any\":{}}");
+    tools =
+        parse("{\"wc\":{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"}},\"required\":[\"text\"],"
+              "\"additionalProperties\":false},\"echo\":{\"type\":\"object\"},\"any\":{}}");
     const char *name;
     const json_t *schema;
     json_object_foreach(tools, name, schema) assert_int_equal(schema_check(schema), 0);
@@ -72,7 +73,8 @@ static const struct {
     {"name a number", "{\"tool_calls\":[{\"function\":{\"name\":7,\"arguments\":\"{}\"}}]}", PROPOSAL_REJECT},
     {"one good, one broken",
      "{\"tool_calls\":[{\"function\":{\"name\":\"echo\",\"arguments\":\"{}\"}},{\"function\":{}}]}", PROPOSAL_REJECT},
-    {"no id, no type", "{\"tool_calls\":[{\"function\":{\"name\":\"echo\",\"arguments\":\"{}\"}}]}", PROPOSAL_RUN_STEPS},
+    {"no id, no type", "{\"tool_calls\":[{\"function\":{\"name\":\"echo\",\"arguments\":\"{}\"}}]}",
+     PROPOSAL_RUN_STEPS},
 };
 
 static void whole_messages(void **state) {
@@ -122,9 +124,8 @@ static const struct {
     {"unknown tool, garbage", "rm", "\"}\"", CALL_DENIED, "not available"},
     {"a path", "../../bin/sh", "\"{}\"", CALL_DENIED, "not available"},
     {"another case", "WC", "\"{\\\"text\\\":\\\"a\\\"}\"", CALL_DENIED, "not available"},
-    {"a long name",
-     "wcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwc\xe2\x82\xac", "\"{}\"", CALL_DENIED,
-     "not available"},
+    {"a long name", "wcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwcwc\xe2\x82\xac", "\"{}\"",
+     CALL_DENIED, "not available"},
 };
 
 static void check_turn(const struct proposal *p, const char *name) {
@@ -132,7 +133,8 @@ static void check_turn(const struct proposal *p, const char *name) {
     const char *arguments = json_str(json_object_get(turn, "function"), "arguments");
     assert_string_equal(json_str(turn, "id"), "call_1");
     auto_json json_t *repeated = NULL;
-    if (!arguments || json_parse(arguments, strlen(arguments), JSON_TEXT_MAX, &repeated) < 0 || !json_is_object(repeated))
+    if (!arguments || json_parse(arguments, strlen(arguments), JSON_TEXT_MAX, &repeated) < 0 ||
+        !json_is_object(repeated))
         fail_msg("%s: the turn repeats arguments that are no object", name);
 }
 
@@ -159,21 +161,23 @@ static void single_calls(void **state) {
 /* ---- several, and too much ---- */
 
 static void good_beside_bad(void **state) {
-    struct proposal p = read_ok(
-        "{\"content\":\"let me see\",\"tool_calls\":["
-        "{\"id\":\"same\",\"function\":{\"name\":\"wc\",\"arguments\":\"{\\\"text\\\":\\\"a\\\"}\"}},"
-        "{\"id\":\"same\",\"function\":{\"name\":\"rm\",\"arguments\":\"{}\"}},"
-        "{\"function\":{\"name\":\"echo\",\"arguments\":\"\"}}]}");
+    struct proposal p =
+        read_ok("{\"content\":\"let me see\",\"tool_calls\":["
+                "{\"id\":\"same\",\"function\":{\"name\":\"wc\",\"arguments\":\"{\\\"text\\\":\\\"a\\\"}\"}},"
+                "{\"id\":\"same\",\"function\":{\"name\":\"rm\",\"arguments\":\"{}\"}},"
+                "{\"function\":{\"name\":\"echo\",\"arguments\":\"\"}}]}");
     auto_free char *plan = NULL, *turn = NULL;
     size_t n;
     assert_int_equal(p.n_approved, 2);
     assert_int_equal(json_text(p.plan, JSON_TEXT_MAX, &plan, &n), 0);
-    assert_string_equal(plan, "{\"name\":\"proposal\",\"steps\":[{\"id\":\"call_1\",\"tool\":\"wc\",\"args\":{\"text\":\"a\"}},"
-                              "{\"id\":\"call_3\",\"tool\":\"echo\",\"args\":{}}]}");
+    assert_string_equal(
+        plan, "{\"name\":\"proposal\",\"steps\":[{\"id\":\"call_1\",\"tool\":\"wc\",\"args\":{\"text\":\"a\"}},"
+              "{\"id\":\"call_3\",\"tool\":\"echo\",\"args\":{}}]}");
     assert_int_equal(json_text(p.message, JSON_TEXT_MAX, &turn, &n), 0);
     assert_string_equal(
         turn, "{\"role\":\"assistant\",\"content\":\"let me see\",\"tool_calls\":["
-              "{\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"wc\",\"arguments\":\"{\\\"text\\\":\\\"a\\\"}\"}},"
+              "{\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"wc\",\"arguments\":\"{\\\"text\\\":"
+              "\\\"a\\\"}\"}},"
               "{\"id\":\"call_2\",\"type\":\"function\",\"function\":{\"name\":\"rm\",\"arguments\":\"{}\"}},"
               "{\"id\":\"call_3\",\"type\":\"function\",\"function\":{\"name\":\"echo\",\"arguments\":\"{}\"}}]}");
     proposal_deinit(&p);

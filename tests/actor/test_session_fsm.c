@@ -38,10 +38,10 @@ int64_t session_stop_ms(void *self) {
     return -1;
 }
 
-void session_entered(void *self, unsigned state) {
-}
+void session_entered(void *self, unsigned state) {}
 
-#define GO(from, event, to, action) {SESSION_##from, SESSION_EV_##event, SESSION_##to, action}
+#define GO(from, event, to, action)                                                                                    \
+    { SESSION_##from, SESSION_EV_##event, SESSION_##to, action }
 static const struct wanted {
     unsigned from, event, to;
     const char *action;
@@ -49,6 +49,7 @@ static const struct wanted {
     GO(STARTING, GRANTS, RECOVERING, "session_recover"),
     GO(STARTING, UNOWNED, STARTING, NULL),
     GO(STARTING, ADOPT, STARTING, NULL),
+    GO(STARTING, CANCEL, LEAVING, "session_leave"),
     GO(STARTING, TERM, LEAVING, "session_leave"),
     GO(STARTING, LATE, LEAVING, "session_give_up"),
     GO(RECOVERING, RECOVERED, IDLE, "session_open"),
@@ -57,6 +58,7 @@ static const struct wanted {
     GO(RECOVERING, EMPTY, RECOVERING, NULL),
     GO(RECOVERING, UNOWNED, RECOVERING, NULL),
     GO(RECOVERING, ADOPT, RECOVERING, NULL),
+    GO(RECOVERING, CANCEL, STOPPING, "session_stop"),
     GO(RECOVERING, TERM, STOPPING, "session_stop"),
     GO(IDLE, RUN, RUNNING, NULL),
     GO(IDLE, UNOWNED, LEAVING, "session_leave"),
@@ -71,6 +73,7 @@ static const struct wanted {
     GO(RUNNING, CANCEL, ENDING, "session_cancel"),
     GO(RUNNING, TERM, STOPPING, "session_stop"),
     GO(ORPHANED, BACKGROUND, ORPHANED, NULL),
+    GO(ORPHANED, CANCEL, ENDING, "session_cancel"),
     GO(ORPHANED, EMPTY, LEAVING, "session_leave"),
     GO(ORPHANED, ADOPT, ADOPTED, NULL),
     GO(ORPHANED, LATE, ORPHANED, "session_owner_lost"),

@@ -1,5 +1,5 @@
-/* The client seen from outside: a folder with places of its own, the built program run in it with a clean environment, and
- * a gateway that follows a script. Nothing here asserts; forked children end by exit status. */
+/* The client seen from outside: a folder with places of its own, the built program run in it with a clean environment,
+ * and a gateway that follows a script. Nothing here asserts; forked children end by exit status. */
 #ifndef SOMA_TESTS_CLI_FIXTURE_H
 #define SOMA_TESTS_CLI_FIXTURE_H
 
@@ -44,8 +44,8 @@ struct line {
     int signal;         /* sent to `victim` before the answer; 0 = none */
 };
 
-/* Forks a gateway that serves one connection of the listener along the script, then ends with 0 (the connection closes);
- * with the number of the line (from 1) that was not met. */
+/* Forks a gateway that serves one connection of the listener along the script, then ends with 0 (the connection
+ * closes); with the number of the line (from 1) that was not met. */
 pid_t gateway_start(const struct place *p, const struct line *script, size_t n, pid_t victim);
 /* Its exit status. */
 int gateway_end(pid_t pid);

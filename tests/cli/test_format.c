@@ -10,6 +10,8 @@
 
 #include "cli/text.h"
 
+#include <errno.h>
+
 static const struct {
     enum text_mode mode;
     const char *in, *out;
@@ -20,9 +22,15 @@ static const struct {
     {TEXT_LINE, "back\\slash", "back\\\\slash"},
     {TEXT_LINE, "\033[2J\033]0;title\007", "\\x1b[2J\\x1b]0;title\\x07"},
     {TEXT_LINE, "del\x7f", "del\\x7f"},
-    {TEXT_LINE, "c1 \xc2\x9b" "31m", "c1 \\x9b31m"},
+    {TEXT_LINE,
+     "c1 \xc2\x9b"
+     "31m",
+     "c1 \\x9b31m"},
     {TEXT_LINE, "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80", "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80"},
-    {TEXT_LINE, "bidi \xe2\x80\xae" "x", "bidi \\u202ex"},
+    {TEXT_LINE,
+     "bidi \xe2\x80\xae"
+     "x",
+     "bidi \\u202ex"},
     {TEXT_LINE, "sep \xe2\x80\xa8", "sep \\u2028"},
     {TEXT_LINE, "bad \xff\xc3", "bad \\xff\\xc3"},
     {TEXT_LINE, "overlong \xc0\x9b", "overlong \\xc0\\x9b"},
@@ -80,8 +88,8 @@ static const struct {
     int64_t us;
     const char *text;
 } duration_cases[] = {
-    {-1, "-"},           {0, "0.0 ms"},         {340, "0.3 ms"},         {12000, "12 ms"},         {999999, "999 ms"},
-    {1240000, "1.24 s"}, {185000000, "3m05s"},  {14520000000, "4h02m"},  {183600000000, "2d03h"},
+    {-1, "-"},           {0, "0.0 ms"},        {340, "0.3 ms"},        {12000, "12 ms"},        {999999, "999 ms"},
+    {1240000, "1.24 s"}, {185000000, "3m05s"}, {14520000000, "4h02m"}, {183600000000, "2d03h"},
 };
 
 static void test_duration(void **state) {
@@ -99,7 +107,8 @@ static void test_bytes(void **state) {
     static const struct {
         uint64_t bytes;
         const char *text;
-    } cases[] = {{0, "0 B"}, {1023, "1023 B"}, {1024, "1.0K"}, {1677722, "1.6M"}, {52428800, "50M"}, {UINT64_MAX, "16E"}};
+    } cases[] = {{0, "0 B"},        {1023, "1023 B"},  {1024, "1.0K"},
+                 {1677722, "1.6M"}, {52428800, "50M"}, {UINT64_MAX, "16E"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char out[16];
         text_bytes(cases[i].bytes, out);
@@ -109,8 +118,8 @@ static void test_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_escape),   cmocka_unit_test(test_escape_all_bytes), cmocka_unit_test(test_escape_ceiling),
-        cmocka_unit_test(test_table),    cmocka_unit_test(test_duration),         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_escape), cmocka_unit_test(test_escape_all_bytes), cmocka_unit_test(test_escape_ceiling),
+        cmocka_unit_test(test_table),  cmocka_unit_test(test_duration),         cmocka_unit_test(test_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

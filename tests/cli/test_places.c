@@ -17,8 +17,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const variables[] = {"SOMA_CONFIG",     "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR",
-                                        "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "HOME"};
+static const char *const variables[] = {
+    "SOMA_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "STATE_DIRECTORY", "RUNTIME_DIRECTORY",
+    "HOME"};
 
 static void clear(void) {
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++)

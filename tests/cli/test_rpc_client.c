@@ -145,8 +145,8 @@ static void test_bad_frames(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_call),        cmocka_unit_test(test_nobody),     cmocka_unit_test(test_out_of_order),
-        cmocka_unit_test(test_torn_frame),  cmocka_unit_test(test_bad_frames),
+        cmocka_unit_test(test_call),       cmocka_unit_test(test_nobody),     cmocka_unit_test(test_out_of_order),
+        cmocka_unit_test(test_torn_frame), cmocka_unit_test(test_bad_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

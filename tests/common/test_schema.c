@@ -219,6 +219,23 @@ static void test_work_is_bounded(void **state) {
     assert_non_null(strstr(why, "too much work"));
 }
 
+/* Work used up inside one comparison is said as such, also where the comparison's own refusal is near. */
+static void test_comparisons_are_charged(void **state) {
+    static const char *const keywords[] = {"const", "enum"};
+    (void)state;
+    auto_json json_t *deep = json_array();
+    for (unsigned i = 0; i < SCHEMA_STEPS_MAX; i++)
+        json_array_append_new(deep, json_null());
+    for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {
+        char why[128] = "";
+        auto_json json_t *schema =
+            i == 0 ? json_pack("{s:O}", keywords[i], deep) : json_pack("{s:[O]}", keywords[i], deep);
+        assert_int_equal(schema_check(schema), 0);
+        assert_int_equal(schema_validate(schema, deep, "/args", why, sizeof why), 1);
+        assert_non_null(strstr(why, "too much work"));
+    }
+}
+
 static void test_unique_is_not_quadratic(void **state) {
     (void)state;
     char why[128];
@@ -240,6 +257,7 @@ int main(void) {
         cmocka_unit_test(test_unchecked_is_an_error),
         cmocka_unit_test(test_why_is_cut_on_a_character),
         cmocka_unit_test(test_work_is_bounded),
+        cmocka_unit_test(test_comparisons_are_charged),
         cmocka_unit_test(test_unique_is_not_quadratic),
     };
     json_init();

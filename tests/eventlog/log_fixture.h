@@ -1,5 +1,5 @@
-/* The event log's role in a process of its own, with a fake root at its control link and fake peers at others. The test's
- * ends are plain blocking sockets with a deadline: what does not come fails the test by name. */
+/* The event log's role in a process of its own, with a fake root at its control link and fake peers at others. The
+ * test's ends are plain blocking sockets with a deadline: what does not come fails the test by name. */
 #ifndef SOMA_TESTS_EVENTLOG_LOG_FIXTURE_H
 #define SOMA_TESTS_EVENTLOG_LOG_FIXTURE_H
 
@@ -237,6 +237,44 @@ static inline uint64_t commits(const struct logd *l) {
         most = txn > most ? txn : most;
     }
     return most;
+}
+
+/* ---- ids and pages ---- */
+
+static char run_a[ID_SIZE], run_b[ID_SIZE], call_a[ID_SIZE], task_a[ID_SIZE];
+
+static inline int make_ids(void **state) {
+    (void)state;
+    id_make('r', run_a);
+    id_make('r', run_b);
+    id_make('c', call_a);
+    id_make('t', task_a);
+    return 0;
+}
+
+static inline int run_peer(int runs, const char *run) {
+    return introduce_from(runs, (struct msg_introduce){.role = "run", .run = run, .actor = "s-1", .pid = 99});
+}
+
+/* One page from the gateway; the message points into l->text. */
+static inline struct msg_page ask(struct logd *l, int gateway, struct msg_query q) {
+    q.ref = 77;
+    put(gateway, MSG_QUERY, &q);
+    struct msg m = get(l, gateway, MSG_PAGE);
+    assert_int_equal(m.page.ref, 77);
+    return m.page;
+}
+
+static inline bool page_has(struct msg_page page, const char *text) {
+    return memmem(page.events.p, page.events.n, text, strlen(text)) != NULL;
+}
+
+static inline unsigned page_count(struct msg_page page) {
+    unsigned n = 0;
+    for (const char *p = page.events.p, *end = p + page.events.n; (p = memmem(p, (size_t)(end - p), "{\"v\":1,", 7));
+         p++)
+        n++;
+    return n;
 }
 
 #endif

@@ -1,42 +1,5 @@
-/* The event log as its peers see it: what it answers, in which order, and what is on disk when it says so. */
+/* The event log as its peers see it: what it answers and in which order, who may say what, and who owns a run id. */
 #include "log_fixture.h"
-
-#include <sys/resource.h>
-
-static char run_a[ID_SIZE], run_b[ID_SIZE], call_a[ID_SIZE], task_a[ID_SIZE];
-
-static int make_ids(void **state) {
-    (void)state;
-    id_make('r', run_a);
-    id_make('r', run_b);
-    id_make('c', call_a);
-    id_make('t', task_a);
-    return 0;
-}
-
-static int run_peer(int runs, const char *run) {
-    return introduce_from(runs, (struct msg_introduce){.role = "run", .run = run, .actor = "s-1", .pid = 99});
-}
-
-/* One page from the gateway; the message points into l->text. */
-static struct msg_page ask(struct logd *l, int gateway, struct msg_query q) {
-    q.ref = 77;
-    put(gateway, MSG_QUERY, &q);
-    struct msg m = get(l, gateway, MSG_PAGE);
-    assert_int_equal(m.page.ref, 77);
-    return m.page;
-}
-
-static bool page_has(struct msg_page page, const char *text) {
-    return memmem(page.events.p, page.events.n, text, strlen(text)) != NULL;
-}
-
-static unsigned page_count(struct msg_page page) {
-    unsigned n = 0;
-    for (const char *p = page.events.p, *end = p + page.events.n; (p = memmem(p, (size_t)(end - p), "{\"v\":1,", 7)); p++)
-        n++;
-    return n;
-}
 
 /* ---- replies ---- */
 
@@ -113,22 +76,30 @@ static void relaxed_reaches_the_disk(void **state) {
 static void stamps_come_from_the_link(void **state) {
     struct logd *l = *state;
     int gateway = peer(l, "gateway"), toolcalls = peer(l, "toolcalls");
-    int call = introduce_from(toolcalls, (struct msg_introduce){
-                                             .role = "toolcall", .run = run_a, .actor = "reviewer", .call = call_a, .pid = 1234});
+    int call = introduce_from(
+        toolcalls,
+        (struct msg_introduce){.role = "toolcall", .run = run_a, .actor = "reviewer", .call = call_a, .pid = 1234});
     put(call, MSG_APPEND,
-        &(struct msg_append){.ref = 1, .type = "tool.succeeded", .step = "read", .task = task_a, .corr = "x-1",
-                             .barrier = true, .data = SPAN("{ \"output\" : 1}")});
+        &(struct msg_append){.ref = 1,
+                             .type = "tool.succeeded",
+                             .step = "read",
+                             .task = task_a,
+                             .corr = "x-1",
+                             .barrier = true,
+                             .data = SPAN("{ \"output\" : 1}")});
     (void)get_accepted(l, call, 1);
     (void)get_durable(l, call, 1);
     char wanted[512];
-    (void)snprintf(wanted, sizeof wanted,
-                   "\"type\":\"tool.succeeded\",\"actor\":\"reviewer\",\"task\":\"%s\",\"run\":\"%s\",\"step\":\"read\","
-                   "\"call\":\"%s\",\"corr\":\"x-1\",\"pid\":1234,\"data\":{ \"output\" : 1}}",
-                   task_a, run_a, call_a);
+    (void)snprintf(
+        wanted, sizeof wanted,
+        "\"type\":\"tool.succeeded\",\"actor\":\"reviewer\",\"task\":\"%s\",\"run\":\"%s\",\"step\":\"read\","
+        "\"call\":\"%s\",\"corr\":\"x-1\",\"pid\":1234,\"data\":{ \"output\" : 1}}",
+        task_a, run_a, call_a);
     struct msg_page page = ask(l, gateway, (struct msg_query){.by = "run", .key = run_a});
     assert_true(page_has(page, wanted));
     assert_int_equal(page.events.p[0], '[');
-    for (const char *const *by = (const char *const[]){"actor", "reviewer", "task", task_a, "corr", "x-1", NULL}; *by; by += 2)
+    for (const char *const *by = (const char *const[]){"actor", "reviewer", "task", task_a, "corr", "x-1", NULL}; *by;
+         by += 2)
         assert_int_equal(page_count(ask(l, gateway, (struct msg_query){.by = by[0], .key = by[1]})), 1);
     (void)close(gateway);
     (void)close(toolcalls);
@@ -329,380 +300,6 @@ static void ids_are_never_reused(void **state) {
     (void)close(runs);
 }
 
-/* ---- queries ---- */
-
-static void fill(struct logd *l, int fd, int n, const char *type) {
-    for (int i = 0; i < n; i++)
-        append(fd, i == n - 1 ? 9 : 0, type, i == n - 1);
-    (void)get_accepted(l, fd, 9);
-    (void)get_durable(l, fd, 9);
-}
-
-static void pages(void **state) {
-    struct logd *l = *state;
-    int gateway = peer(l, "gateway"), runs = peer(l, "runs");
-    fill(l, runs, 450, "process.started");
-    struct msg_page p = ask(l, gateway, (struct msg_query){.by = "all"});
-    assert_int_equal(page_count(p), 200);
-    assert_int_equal(p.next, 200);
-    assert_true(p.more);
-    p = ask(l, gateway, (struct msg_query){.by = "all", .after = 200, .limit = 1000});
-    assert_int_equal(page_count(p), 250);
-    assert_int_equal(p.next, 450);
-    assert_false(p.more);
-    p = ask(l, gateway, (struct msg_query){.by = "all", .after = 450});
-    assert_int_equal(page_count(p), 0);
-    assert_int_equal(p.next, 450);
-    assert_int_equal(p.events.n, 2);
-    p = ask(l, gateway, (struct msg_query){.by = "all", .tail = 3});
-    assert_int_equal(page_count(p), 3);
-    assert_int_equal(p.next, 450);
-    assert_true(page_has(p, "\"seq\":448,") && !page_has(p, "\"seq\":447,"));
-    (void)close(gateway);
-    (void)close(runs);
-}
-
-/* The largest events there can be come one per page, and a reader that asks for many pages at once and reads none of them
- * gets them all later. */
-static void large_and_slow(void **state) {
-    struct logd *l = *state;
-    enum { N = 14 };
-    static char data[786432];
-    memset(data, 'x', sizeof data);
-    memcpy(data, "{\"x\":\"", 6);
-    memcpy(data + sizeof data - 2, "\"}", 2);
-    int gateway = peer(l, "gateway"), runs = peer(l, "runs");
-    for (int i = 1; i <= N; i++) {
-        put(runs, MSG_APPEND,
-            &(struct msg_append){.ref = i, .type = "process.exited", .data = {data, sizeof data}, .barrier = true});
-        (void)get_accepted(l, runs, i);
-        (void)get_durable(l, runs, i);
-    }
-    for (int i = 1; i <= N; i++)
-        put(gateway, MSG_QUERY, &(struct msg_query){.ref = i, .by = "all", .after = i - 1});
-    (void)append_durable(l, runs, 99, "process.started"); /* it lives on meanwhile */
-    for (int i = 1; i <= N; i++) {
-        struct msg m = get(l, gateway, MSG_PAGE);
-        assert_int_equal(m.page.next, m.page.ref == N ? N + 1 : m.page.ref);
-        assert_true(m.page.events.n > sizeof data);
-    }
-    (void)close(gateway);
-    (void)close(runs);
-}
-
-static void sees_what_was_accepted(void **state) {
-    struct logd *l = *state;
-    int gateway = peer(l, "gateway"), runs = peer(l, "runs");
-    append(runs, 1, "process.started", false);
-    (void)get_accepted(l, runs, 1);
-    assert_int_equal(page_count(ask(l, gateway, (struct msg_query){.by = "all"})), 1);
-    append(runs, 2, "process.started", false);
-    (void)get_accepted(l, runs, 2);
-    put(gateway, MSG_HEAD, &(struct msg_head){.ref = 3, .verify = true});
-    struct msg m = get(l, gateway, MSG_HEAD_IS);
-    assert_int_equal(m.head_is.seq, 2);
-    assert_int_equal(strspn(m.head_is.hash, "0123456789abcdef"), 64);
-    (void)close(gateway);
-    (void)close(runs);
-}
-
-static void prefixes(void **state) {
-    struct logd *l = *state;
-    int gateway = peer(l, "gateway"), runs = peer(l, "runs");
-    static const char *const ids[] = {"r-01ABCD00000000000000000001", "r-01ABCE00000000000000000001"};
-    for (size_t i = 0; i < 2; i++) {
-        int run = run_peer(runs, ids[i]);
-        (void)append_durable(l, run, 1, "run.accepted");
-        (void)close(run);
-    }
-    struct msg_page p = ask(l, gateway, (struct msg_query){.by = "run", .key = "r-01ABCE"});
-    assert_string_equal(p.key, ids[1]);
-    assert_int_equal(page_count(p), 1);
-    static const struct {
-        struct msg_query q;
-        const char *error;
-    } cases[] = {
-        {{.by = "run", .key = "r-01AB"}, "ambiguous"},
-        {{.by = "run", .key = "r-01ZZ"}, "not_found"},
-        {{.by = "run", .key = "x"}, "not_found"},
-        {{.by = "run", .key = "r-01ABCF00000000000000000001"}, "not_found"},
-        {{.by = "run"}, "bad_event"},
-        {{.by = "pid", .key = "1"}, "bad_event"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct msg_query q = cases[i].q;
-        q.ref = (int64_t)i + 1;
-        put(gateway, MSG_QUERY, &q);
-        get_refused(l, gateway, q.ref, cases[i].error);
-    }
-    (void)close(gateway);
-    (void)close(runs);
-}
-
-static void waiting_queries(void **state) {
-    struct logd *l = *state;
-    int gateway = peer(l, "gateway"), runs = peer(l, "runs"), a = run_peer(runs, run_a), b = run_peer(runs, run_b);
-    struct msg_page p = ask(l, gateway, (struct msg_query){.by = "all", .after = 5, .wait_ms = 1}); /* nobody comes */
-    assert_int_equal(p.events.n, 2);
-    assert_int_equal(p.next, 5);
-    put(gateway, MSG_QUERY, &(struct msg_query){.ref = 1, .by = "run", .key = run_a, .wait_ms = 60000});
-    put(gateway, MSG_QUERY, &(struct msg_query){.ref = 2, .by = "run", .key = run_b, .wait_ms = 60000});
-    put(gateway, MSG_QUERY, &(struct msg_query){.ref = 3, .by = "all", .after = 1, .wait_ms = 60000});
-    put(gateway, MSG_HEAD, &(struct msg_head){.ref = 4});
-    (void)get(l, gateway, MSG_HEAD_IS); /* all three wait now */
-    (void)append_durable(l, b, 1, "run.accepted");
-    assert_int_equal(get(l, gateway, MSG_PAGE).page.ref, 2);
-    (void)append_durable(l, a, 1, "run.accepted");
-    for (int i = 0; i < 2; i++) {
-        struct msg m = get(l, gateway, MSG_PAGE);
-        assert_int_equal(m.page.ref, i ? 3 : 1);
-        assert_int_equal(page_count(m.page), 1);
-    }
-    (void)close(a);
-    (void)close(b);
-    (void)close(gateway);
-    (void)close(runs);
-}
-
-/* As many may wait as the limit says; one more is refused by name. A link that ends takes its waiting queries along. */
-static void too_many_wait(void **state) {
-    struct logd *l = *state;
-    int gateway = peer(l, "gateway"), runs = peer(l, "runs");
-    for (int i = 1; i <= 257; i++)
-        put(gateway, MSG_QUERY, &(struct msg_query){.ref = i, .by = "all", .wait_ms = 60000});
-    get_refused(l, gateway, 257, "too_large");
-    (void)close(gateway);
-    gateway = peer(l, "gateway");
-    put(gateway, MSG_QUERY, &(struct msg_query){.ref = 1, .by = "all", .wait_ms = 60000});
-    (void)append_durable(l, runs, 1, "process.started");
-    assert_int_equal(get(l, gateway, MSG_PAGE).page.ref, 1);
-    (void)close(gateway);
-    (void)close(runs);
-}
-
-static void only_ones_own(void **state) {
-    struct logd *l = *state;
-    int runs = peer(l, "runs"), actors = peer(l, "actors"), run = run_peer(runs, run_a);
-    int actor = introduce_from(actors, (struct msg_introduce){.role = "actor", .actor = "reviewer"});
-    const struct {
-        int fd;
-        struct msg_query q;
-        bool allowed;
-    } cases[] = {
-        {run, {.by = "run", .key = run_a}, true},       {run, {.by = "run", .key = run_b}, false},
-        {run, {.by = "actor", .key = "s-1"}, false},    {run, {.by = "all"}, false},
-        {actor, {.by = "actor", .key = "reviewer"}, true}, {actor, {.by = "actor", .key = "assistant"}, false},
-        {actor, {.by = "run", .key = run_a}, false},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct msg_query q = cases[i].q;
-        q.ref = 1;
-        put(cases[i].fd, MSG_QUERY, &q);
-        if (cases[i].allowed)
-            assert_int_equal(get(l, cases[i].fd, MSG_PAGE).page.events.n, 2);
-        else
-            get_refused(l, cases[i].fd, 1, "denied");
-    }
-    put(run, MSG_HEAD, &(struct msg_head){.ref = 1, .verify = true});
-    get_refused(l, run, 1, "denied");
-    (void)close(run);
-    (void)close(actor);
-    (void)close(runs);
-    (void)close(actors);
-}
-
-static void open_runs(void **state) {
-    struct logd *l = *state;
-    int runs = peer(l, "runs");
-    char last[ID_SIZE] = "";
-    for (int i = 0; i < 120; i++) {
-        char id[ID_SIZE];
-        id_make('r', id);
-        int run = run_peer(runs, id);
-        append(run, 1, "run.accepted", false);
-        (void)get_accepted(l, run, 1);
-        if (i % 12 == 0) { /* ten of them are over */
-            append(run, 2, "run.completed", false);
-            (void)get_accepted(l, run, 2);
-        }
-        (void)close(run);
-    }
-    unsigned pages_n = 0, total = 0;
-    for (bool more = true; more; pages_n++) {
-        put(runs, MSG_OPEN_RUNS, &(struct msg_open_runs){.ref = 5, .after = last[0] ? last : NULL});
-        struct msg m = get(l, runs, MSG_OPEN_RUNS_ARE);
-        more = m.open_runs_are.more;
-        const char *p = m.open_runs_are.runs.p, *end = p + m.open_runs_are.runs.n;
-        for (; (p = memmem(p, (size_t)(end - p), "\"r-", 3)); p += ID_LEN, total++) {
-            assert_true(strncmp(last, p + 1, ID_LEN) < 0);
-            (void)snprintf(last, sizeof last, "%.*s", (int)ID_LEN, p + 1);
-        }
-    }
-    assert_int_equal(pages_n, 2);
-    assert_int_equal(total, 110);
-    (void)close(runs);
-}
-
-/* ---- the end, and failures ---- */
-
-static void term_takes_everything(void **state) {
-    struct logd *l = *state;
-    enum { LINKS = 3, EVENTS = 20 };
-    int links[LINKS + 1];
-    for (int i = 0; i < LINKS; i++)
-        links[i] = peer(l, "runs");
-    (void)append_durable(l, links[0], 1, "process.started");
-    logd_hold(l);
-    for (int i = 0; i < LINKS; i++)
-        for (int k = 1; k <= EVENTS; k++)
-            append(links[i], k, "process.started", k == EVENTS);
-    links[LINKS] = run_peer(links[0], run_a); /* and a link that it has not even met */
-    append(links[LINKS], 1, "run.accepted", true);
-    assert_int_equal(kill(l->pid, SIGTERM), 0);
-    logd_go(l);
-    int status = logd_wait(l);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-    for (int i = 0; i < LINKS; i++) {
-        for (int k = 1; k <= EVENTS; k++)
-            (void)get_accepted(l, links[i], k);
-        (void)get_durable(l, links[i], EVENTS);
-    }
-    (void)get_accepted(l, links[LINKS], 1);
-    (void)get_durable(l, links[LINKS], 1);
-    for (int i = 0; i <= LINKS; i++)
-        (void)close(links[i]);
-    struct store *store = NULL;
-    uint64_t bad;
-    assert_int_equal(store_open(l->dir.fd, false, &store), 0);
-    assert_int_equal(store_durable(store).seq, 1 + LINKS * EVENTS + 1);
-    assert_int_equal(store_verify(store, &bad), 0);
-    store_close(store);
-}
-
-static void root_gone(void **state) {
-    struct logd *l = *state;
-    l->control = fd_close(l->control);
-    int status = logd_wait(l);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 1);
-}
-
-struct told {
-    uint64_t seq[2048]; /* by n of the event; 0 = never told durable */
-    unsigned wrong;
-};
-
-static int check_told(void *arg, uint64_t seq, const char *record, size_t n) {
-    struct told *told = arg;
-    static const char mark[] = "\"data\":{\"n\":";
-    const char *at = memmem(record, n, mark, sizeof mark - 1);
-    unsigned long i = at ? strtoul(at + sizeof mark - 1, NULL, 10) : 0;
-    if (i >= sizeof told->seq / sizeof *told->seq)
-        told->wrong++;
-    else if (told->seq[i] == seq)
-        told->seq[i] = 0; /* found */
-    else if (told->seq[i])
-        told->wrong++;
-    return 0;
-}
-
-/* Reads replies of one link until it has heard `durable` so often. */
-static void hear(struct logd *l, int fd, struct told *told, unsigned times) {
-    while (times > 0) {
-        uint32_t be;
-        struct msg m;
-        assert_true(take(fd, &be, sizeof be));
-        assert_true(ntohl(be) <= FRAME_MAX && take(fd, l->text, ntohl(be)));
-        assert_int_equal(msg_decode(l->text, ntohl(be), &m), 0);
-        if (m.type == MSG_DURABLE) {
-            told->seq[m.durable.ref] = (uint64_t)m.durable.seq;
-            times--;
-        }
-    }
-}
-
-/* Everything whose `durable` was heard is there, under its number, wherever between two commits the kill struck. */
-static void killed(void **state) {
-    struct logd *l = *state;
-    static struct told told;
-    int64_t n = 0;
-    for (unsigned round = 0; round < 10; round++) {
-        int runs = peer(l, "runs");
-        memset(&told, 0, sizeof told);
-        for (unsigned k = 0; k < 100; k++) {
-            char data[32];
-            (void)snprintf(data, sizeof data, "{\"n\":%lld}", (long long)++n);
-            put(runs, MSG_APPEND,
-                &(struct msg_append){.ref = n, .type = "process.started", .barrier = true, .data = SPAN(data)});
-        }
-        hear(l, runs, &told, 1 + 9 * round);
-        assert_int_equal(kill(l->pid, SIGKILL), 0);
-        assert_true(WIFSIGNALED(logd_wait(l)));
-        (void)close(runs);
-        l->control = fd_close(l->control);
-        struct store *store = NULL;
-        bool more;
-        uint64_t bad;
-        assert_int_equal(store_open(l->dir.fd, false, &store), 0);
-        assert_int_equal(store_verify(store, &bad), 0);
-        assert_int_equal(store_query(store, STORE_ALL, NULL, 0, SIZE_MAX, SIZE_MAX, check_told, &told, &more), 0);
-        store_close(store);
-        assert_int_equal(told.wrong, 0);
-        for (size_t i = 0; i < sizeof told.seq / sizeof *told.seq; i++)
-            assert_int_equal(told.seq[i], 0);
-        logd_start(l);
-    }
-}
-
-static void limit_files(const struct logd *l, rlim_t bytes) {
-    struct rlimit lim = {bytes, RLIM_INFINITY};
-    assert_int_equal(prlimit(l->pid, RLIMIT_FSIZE, &lim, NULL), 0);
-}
-
-/* A commit that cannot be written: what was accepted is refused, reads go on, and so do appends when there is room. */
-static void failed_commit(void **state) {
-    struct logd *l = *state;
-    int runs = peer(l, "runs"), gateway = peer(l, "gateway"), run = run_peer(runs, run_a);
-    (void)append_durable(l, run, 1, "run.accepted");
-    limit_files(l, 8192);
-    append(run, 2, "run.completed", true);
-    (void)get_accepted(l, run, 2);
-    get_refused(l, run, 2, "io"); /* EFBIG; a full disk would be log_full */
-    append(runs, 3, "process.started", false);
-    (void)get_accepted(l, runs, 3);
-    get_refused(l, runs, 3, "io"); /* a relaxed one hears of it, too */
-    assert_int_equal(page_count(ask(l, gateway, (struct msg_query){.by = "run", .key = run_a})), 1);
-    limit_files(l, RLIM_INFINITY);
-    assert_int_equal(append_durable(l, run, 4, "run.failed"), 2); /* the run had not ended after all */
-    (void)close(run);
-    (void)close(gateway);
-    (void)close(runs);
-}
-
-static void cannot_start(void **state) {
-    struct logd *l = *state;
-    logd_end(l);
-    auto_close int file = openat(l->dir.fd, STORE_FILE, O_WRONLY | O_CLOEXEC);
-    assert_int_equal(ftruncate(file, 5000), 0);
-    int ends[2];
-    struct spec spec;
-    spec_defaults(&spec);
-    pair(ends);
-    (void)fflush(NULL);
-    l->pid = fork();
-    if (l->pid == 0)
-        logd_become(ends[1]);
-    (void)close(ends[1]);
-    auto_close int sealed = spec_seal(&spec);
-    put_fds(ends[0], MSG_BEGIN, &(struct msg_begin){.generation = 1}, (int[]){sealed, l->dir.fd}, 2);
-    get_end(ends[0]);
-    (void)close(ends[0]);
-    int status = logd_wait(l);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 1);
-}
-
 #define T(name) cmocka_unit_test_setup_teardown(name, logd_setup, logd_teardown)
 
 int main(void) {
@@ -717,19 +314,6 @@ int main(void) {
         T(run_in_use),
         T(freed_by_death),
         T(ids_are_never_reused),
-        T(pages),
-        T(large_and_slow),
-        T(sees_what_was_accepted),
-        T(prefixes),
-        T(waiting_queries),
-        T(too_many_wait),
-        T(only_ones_own),
-        T(open_runs),
-        T(term_takes_everything),
-        T(root_gone),
-        T(killed),
-        T(failed_commit),
-        T(cannot_start),
     };
     return cmocka_run_group_tests(tests, make_ids, NULL);
 }

@@ -181,7 +181,7 @@ static void damaged(void **state) {
         assert_int_equal(pwrite(fd, "run.stopped", sizeof word - 1, p - bytes), sizeof word - 1);
     assert_true(hits > 0);
     assert_fails(READ("DIR", "--verify"), 7, "record 3");
-    assert_int_equal(ftruncate(fd, 4096), 0);
+    assert_int_equal(ftruncate(fd, 8192), 0);
     assert_fails(READ("DIR"), 7, "shortened");
 }
 

@@ -90,11 +90,14 @@ static void who_sets_what(void **state) {
         for (const char *p = letters; *p; p++) {
             struct peer peer = {.role = cases[i].role};
             struct msg_append e = {.type = cases[i].type, .data = SPAN("{}")};
-            *(*p == 'r' ? &e.run : *p == 'c' ? &e.call : *p == 's' ? &e.step : *p == 't' ? &e.task : &e.corr) =
-                *p == 'r'   ? "r-01ABCD00000000000000000001"
-                : *p == 'c' ? "c-01ABCD00000000000000000001"
-                : *p == 't' ? "t-01ABCD00000000000000000001"
-                            : "name";
+            *(*p == 'r'   ? &e.run
+              : *p == 'c' ? &e.call
+              : *p == 's' ? &e.step
+              : *p == 't' ? &e.task
+                          : &e.corr) = *p == 'r'   ? "r-01ABCD00000000000000000001"
+                                       : *p == 'c' ? "c-01ABCD00000000000000000001"
+                                       : *p == 't' ? "t-01ABCD00000000000000000001"
+                                                   : "name";
             const char *error = rights_judge(&peer, &e), *wanted = strchr(cases[i].may, *p) ? "" : "denied";
             if (strcmp(error ? error : "", wanted) != 0)
                 fail_msg("%s sets %c: %s", role_name(peer.role), *p, error ? error : "allowed");

@@ -204,7 +204,7 @@ static void test_own_run(void **state) {
     (void)close(client);
     m = want_msg(f, f->wire[ROLE_ACTORS], MSG_KILL);
     assert_string_equal(m->kill.id, SESSION_A);
-    assert_int_equal(m->kill.grace_ms, 60000);
+    assert_int_equal(m->kill.grace_ms, 3 * 60000); /* a session: its run's time and its own */
     (void)close(monitor);
 }
 
@@ -253,7 +253,7 @@ static void begin_cancel(struct fixture *f, int client, const char *owner_page) 
 
 static void killed(struct fixture *f, enum role_id kind, const char *id) {
     assert_string_equal(want_msg(f, f->wire[kind], MSG_KILL)->kill.id, id);
-    assert_int_equal(f->msg.kill.grace_ms, 60000);
+    assert_int_equal(f->msg.kill.grace_ms, 2 * 60000);
     put_msg(f->wire[kind], MSG_KILLED, &(struct msg_killed){.id = id, .count = 1}, NULL, 0);
 }
 
@@ -270,7 +270,6 @@ static void test_cancel_of_others(void **state) {
     auto_close int client = client_connect(f);
     begin_cancel(f, client, ACCEPTED_BY(SESSION_A, "true")); /* a session of an earlier gateway */
     page(f, "[]");
-    killed(f, ROLE_ACTORS, SESSION_A);
     killed(f, ROLE_RUNS, RUN_A);
     assert_int_equal(want_msg(f, f->wire[ROLE_EVENTLOG], MSG_QUERY)->query.after, 3);
     assert_true(f->msg.query.wait_ms > 0);

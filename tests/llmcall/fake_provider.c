@@ -47,9 +47,8 @@ int fake_mode_by_name(const char *name) {
 
 int fake_listen(int want, int *port) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons((unsigned short)want),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons((unsigned short)want), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof at;
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
         bind(fd, (struct sockaddr *)&at, n) < 0 || listen(fd, 64) < 0 ||
@@ -102,6 +101,8 @@ static char *read_request(int fd, size_t *n) {
             _exit(0);
         have += (size_t)got;
         text[have] = '\0';
+        if (*text != 'P') /* no POST: TLS, perhaps */
+            _exit(0);
         const char *end = strstr(text, "\r\n\r\n"), *length = strcasestr(text, "\r\nContent-Length:");
         if (end && length && length < end)
             want = (size_t)(end - text) + 4 + strtoul(length + 17, NULL, 10);

@@ -29,7 +29,7 @@ enum fake_mode {
 #define X(id, name, doc) FAKE_##id,
     FAKE_MODES(X)
 #undef X
-    FAKE__COUNT
+        FAKE__COUNT
 };
 
 struct fake {

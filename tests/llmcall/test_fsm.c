@@ -49,7 +49,8 @@ struct wanted {
     const char *action;
 };
 
-#define ROW(from, event, to, action) {LLMCALL_##from, LLMCALL_EV_##event, LLMCALL_##to, action}
+#define ROW(from, event, to, action)                                                                                   \
+    { LLMCALL_##from, LLMCALL_EV_##event, LLMCALL_##to, action }
 static const struct wanted table[] = {
     ROW(WAITING, REQUEST, CALLING, "begin"),
     ROW(WAITING, CANCEL, REPORTING, "cancelled"),

@@ -48,14 +48,14 @@ struct reply_case {
 #define CHOICE(message, more) "{\"choices\":[{\"message\":" message more "}]}"
 #define STOP ",\"finish_reason\":\"stop\""
 #define CALL(id, args) "{" id "\"type\":\"function\",\"function\":{\"name\":\"wc\",\"arguments\":" args "}}"
-#define MADE(id, args)                                                                                                 \
-    "{\"id\":\"" id "\",\"type\":\"function\",\"function\":{\"name\":\"wc\",\"arguments\":" args "}}"
+#define MADE(id, args) "{\"id\":\"" id "\",\"type\":\"function\",\"function\":{\"name\":\"wc\",\"arguments\":" args "}}"
 #define CALLS(calls) "{\"content\":null,\"tool_calls\":[" calls "]}"
 #define MADE_CALLS(calls) "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[" calls "]}"
 static const struct reply_case replies[] = {
-    {"plain", 200, "{\"id\":\"x\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"hi\","
-                   "\"reasoning_content\":\"no\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,"
-                   "\"completion_tokens\":4,\"total_tokens\":7,\"details\":{\"cached\":1}}}",
+    {"plain", 200,
+     "{\"id\":\"x\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"hi\","
+     "\"reasoning_content\":\"no\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,"
+     "\"completion_tokens\":4,\"total_tokens\":7,\"details\":{\"cached\":1}}}",
      NULL, "{\"role\":\"assistant\",\"content\":\"hi\"}",
      "{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}"},
     {"empty content", 200, CHOICE("{\"content\":\"\"}", STOP), NULL, "{\"role\":\"assistant\",\"content\":\"\"}", NULL},
@@ -63,23 +63,26 @@ static const struct reply_case replies[] = {
      "{\"role\":\"assistant\",\"content\":\"a\"}", NULL},
     {"refusal", 200, CHOICE("{\"content\":null,\"refusal\":\"no\"}", STOP), NULL,
      "{\"role\":\"assistant\",\"content\":\"no\"}", NULL},
-    {"odd usage", 200, "{\"choices\":[{\"message\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}],\"usage\":"
-                       "{\"prompt_tokens\":-5,\"completion_tokens\":\"many\",\"total_tokens\":2}}",
+    {"odd usage", 200,
+     "{\"choices\":[{\"message\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}],\"usage\":"
+     "{\"prompt_tokens\":-5,\"completion_tokens\":\"many\",\"total_tokens\":2}}",
      NULL, "{\"role\":\"assistant\",\"content\":\"a\"}", "{\"total_tokens\":2}"},
     {"call, finish says stop", 200, CHOICE(CALLS(CALL("\"id\":\"c1\",", "\"{}\"")), STOP), NULL,
      MADE_CALLS(MADE("c1", "\"{}\"")), NULL},
     {"ids missing, empty, doubled", 200,
-     CHOICE(CALLS(CALL("", "\"{}\"") "," CALL("\"id\":\"\",", "\"1\"") "," CALL("\"id\":\"c\",", "\"\"") ","
-                  CALL("\"id\":\"c\",", "\"{cut\"")), STOP),
-     NULL,
-     MADE_CALLS(MADE("M_1", "\"{}\"") "," MADE("M_2", "\"1\"") "," MADE("c", "\"\"") "," MADE("M_4", "\"{cut\"")), NULL},
+     CHOICE(CALLS(CALL("", "\"{}\"") "," CALL("\"id\":\"\",", "\"1\"") "," CALL("\"id\":\"c\",", "\"\"") "," CALL(
+                "\"id\":\"c\",", "\"{cut\"")),
+            STOP),
+     NULL, MADE_CALLS(MADE("M_1", "\"{}\"") "," MADE("M_2", "\"1\"") "," MADE("c", "\"\"") "," MADE("M_4", "\"{cut\"")),
+     NULL},
     {"an id that looks minted", 200, CHOICE(CALLS(CALL("\"id\":\"M_2\",", "\"\"") "," CALL("", "\"\"")), STOP), NULL,
      MADE_CALLS(MADE("M_2", "\"\"") "," MADE("M_3", "\"\"")), NULL},
     {"arguments as object, null, missing", 200,
-     CHOICE(CALLS(CALL("\"id\":\"a\",", "{\"k\":1}") "," CALL("\"id\":\"b\",", "null") ","
-                  "{\"id\":\"d\",\"function\":{\"name\":\"wc\"}}"), STOP),
-     NULL,
-     MADE_CALLS(MADE("a", "\"{\\\"k\\\":1}\"") "," MADE("b", "\"\"") "," MADE("d", "\"\"")), NULL},
+     CHOICE(CALLS(CALL("\"id\":\"a\",", "{\"k\":1}") "," CALL("\"id\":\"b\",",
+                                                              "null") ","
+                                                                      "{\"id\":\"d\",\"function\":{\"name\":\"wc\"}}"),
+            STOP),
+     NULL, MADE_CALLS(MADE("a", "\"{\\\"k\\\":1}\"") "," MADE("b", "\"\"") "," MADE("d", "\"\"")), NULL},
     {"calls null", 200, CHOICE("{\"content\":\"a\",\"tool_calls\":null}", STOP), NULL,
      "{\"role\":\"assistant\",\"content\":\"a\"}", NULL},
     {"calls empty", 200, CHOICE("{\"content\":\"a\",\"tool_calls\":[]}", STOP), NULL,
@@ -114,8 +117,8 @@ static const struct reply_case replies[] = {
     {"calls are text", 200, CHOICE("{\"tool_calls\":\"x\"}", STOP), "bad_reply", "tool_calls", NULL},
     {"call is text", 200, CHOICE(CALLS("\"x\""), STOP), "bad_reply", "names no function", NULL},
     {"call without name", 200, CHOICE(CALLS("{\"function\":{}}"), STOP), "bad_reply", "names no function", NULL},
-    {"call of another type", 200, CHOICE(CALLS("{\"type\":\"custom\",\"function\":{\"name\":\"a\"}}"), STOP), "bad_reply",
-     "names no function", NULL},
+    {"call of another type", 200, CHOICE(CALLS("{\"type\":\"custom\",\"function\":{\"name\":\"a\"}}"), STOP),
+     "bad_reply", "names no function", NULL},
     {"arguments are a number", 200, CHOICE(CALLS(CALL("", "7")), STOP), "bad_reply", "arguments", NULL},
     {"an error in a 200", 200, "{\"error\":{\"message\":\"overloaded\"}}", "bad_reply", "overloaded", NULL},
 
@@ -128,8 +131,8 @@ static const struct reply_case replies[] = {
     {"detail", 422, "{\"detail\":\"no\"}", "http_status", "HTTP 422: no", NULL},
     {"in an array", 400, "[{\"error\":{\"message\":\"deep\"}}]", "http_status", "HTTP 400: deep", NULL},
     {"500 with HTML", 500, "<h1>oops</h1>", "http_status", "HTTP 500: <h1>oops</h1>", NULL},
-    {"terminal escapes", 500, "{\"error\":\"\\u001b[31mred\\u0007\\u009b1m\\n\"}", "http_status", "HTTP 500:  [31mred   1m ",
-     NULL},
+    {"terminal escapes", 500, "{\"error\":\"\\u001b[31mred\\u0007\\u009b1m\\n\"}", "http_status",
+     "HTTP 500:  [31mred   1m ", NULL},
     {"bytes that are no text", 502, "\x80\xfe\x1b", "http_status", "HTTP 502: ?? ", NULL},
     {"redirect", 302, "", "http_status", "not followed", NULL},
     {"204", 204, "", "http_status", "HTTP 204", NULL},
@@ -183,7 +186,8 @@ static void long_error(void **state) {
     struct outcome out = OUTCOME_NULL;
     for (size_t pad = 300; pad < 420; pad++) {
         char body[1024];
-        (void)snprintf(body, sizeof body, "{\"error\":\"%0*d\\u0073k-0123456789abcdef\xe2\x82\xac\xe2\x82\xac\"}", (int)pad, 0);
+        (void)snprintf(body, sizeof body, "{\"error\":\"%0*d\\u0073k-0123456789abcdef\xe2\x82\xac\xe2\x82\xac\"}",
+                       (int)pad, 0);
         openai_reply(500, body, strlen(body), SECRET, "M", &out);
         assert_true(strlen(out.text) <= OUTCOME_TEXT_MAX);
         assert_true(scan_utf8(out.text, strlen(out.text)));
@@ -289,8 +293,8 @@ static void key_file_limits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(request_bytes), cmocka_unit_test(reply),     cmocka_unit_test(cut_and_broken),
-        cmocka_unit_test(long_error),    cmocka_unit_test(large),     cmocka_unit_test(many_calls),
+        cmocka_unit_test(request_bytes), cmocka_unit_test(reply),           cmocka_unit_test(cut_and_broken),
+        cmocka_unit_test(long_error),    cmocka_unit_test(large),           cmocka_unit_test(many_calls),
         cmocka_unit_test(key_files),     cmocka_unit_test(key_file_limits),
     };
     return cmocka_run_group_tests_name("llmcall-openai", tests, NULL, NULL);

@@ -36,7 +36,7 @@ static json_t *parse_file(const char *name) {
 
 struct check_case {
     const char *script, *place; /* NULL: it is right */
-    bool schema_cannot; /* the schema takes it: templates are not its business, and it counts characters */
+    bool schema_cannot;         /* the schema takes it: templates are not its business, and it counts characters */
 };
 
 #define LONG64 "0123456789012345678901234567890123456789012345678901234567890123"
@@ -126,18 +126,21 @@ struct answer_case {
 #define SAYS(text) "{\"role\":\"assistant\",\"content\":\"" text "\"}"
 static const struct answer_case answers[] = {
     {"first", REPLY("{\"content\":\"a\",\"delay_ms\":7},{\"content\":\"b\"}"), "[" USER "]", NULL, SAYS("a"), 7},
-    {"second", REPLY("{\"content\":\"a\"},{\"content\":\"b\"}"), "[" USER "," ASSISTANT "," USER "]", NULL, SAYS("b"), 0},
+    {"second", REPLY("{\"content\":\"a\"},{\"content\":\"b\"}"), "[" USER "," ASSISTANT "," USER "]", NULL, SAYS("b"),
+     0},
     {"beyond the end", REPLY("{\"content\":\"a\"}"), "[" ASSISTANT "]", "bad_reply",
      "the script has 1 replies and the conversation asks for number 2", 0},
-    {"calls", REPLY("{\"content\":\"a\"},{\"tool_calls\":[{\"name\":\"wc\",\"arguments\":{\"t\":[1,\"\\u00e9\"]}},"
-                    "{\"name\":\"x\",\"arguments\":\"{broken\"}]}"),
+    {"calls",
+     REPLY("{\"content\":\"a\"},{\"tool_calls\":[{\"name\":\"wc\",\"arguments\":{\"t\":[1,\"\\u00e9\"]}},"
+           "{\"name\":\"x\",\"arguments\":\"{broken\"}]}"),
      "[" ASSISTANT "]", NULL,
      "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":["
      "{\"id\":\"call_2_1\",\"type\":\"function\",\"function\":{\"name\":\"wc\",\"arguments\":"
      "\"{\\\"t\\\":[1,\\\"\xc3\xa9\\\"]}\"}},"
      "{\"id\":\"call_2_2\",\"type\":\"function\",\"function\":{\"name\":\"x\",\"arguments\":\"{broken\"}}]}",
      0},
-    {"content beside calls", REPLY("{\"content\":\"t\",\"tool_calls\":[{\"name\":\"x\",\"arguments\":{}}]}"), "[]", NULL,
+    {"content beside calls", REPLY("{\"content\":\"t\",\"tool_calls\":[{\"name\":\"x\",\"arguments\":{}}]}"), "[]",
+     NULL,
      "{\"role\":\"assistant\",\"content\":\"t\",\"tool_calls\":[{\"id\":\"call_1_1\",\"type\":\"function\","
      "\"function\":{\"name\":\"x\",\"arguments\":\"{}\"}}]}",
      0},
@@ -153,8 +156,8 @@ static const struct answer_case answers[] = {
     {"no such member", REPLY("{\"content\":\"{{tool:/b}}\"}"), "[" TOOL("{\\\"a\\\":1}") "]", "bad_reply",
      "{{tool:/b}}: the last tool result has no such member", 0},
     {"not JSON", REPLY("{\"content\":\"{{tool:/b}}\"}"), "[" TOOL("plain") "]", "bad_reply", "is not JSON", 0},
-    {"a failure", REPLY("{\"error\":{\"name\":\"http_status\",\"message\":\"busy\",\"status\":503},\"delay_ms\":3}"), "[]",
-     "http_status", "busy", 3},
+    {"a failure", REPLY("{\"error\":{\"name\":\"http_status\",\"message\":\"busy\",\"status\":503},\"delay_ms\":3}"),
+     "[]", "http_status", "busy", 3},
     {"broken script", "{\"replies\":[", "[]", "config", "the script is not JSON: line 1", 0},
     {"wrong script", "{\"replies\":[{}]}", "[]", "config", "script /replies/0: ", 0},
     {"twice the same key", "{\"replies\":[{\"content\":\"a\",\"content\":\"b\"}]}", "[]", "config", "duplicate", 0},
@@ -191,7 +194,8 @@ static void too_large(void **state) {
     char *p = stpcpy(messages, "[{\"role\":\"tool\",\"content\":\"");
     memset(p, 'x', n);
     (void)strcpy(p + n, "\"}]");
-    static const char script[] = REPLY("{\"content\":\"{{tool}}\"}"), twice[] = REPLY("{\"content\":\"{{tool}}{{tool}}{{tool}}\"}");
+    static const char script[] = REPLY("{\"content\":\"{{tool}}\"}"),
+                      twice[] = REPLY("{\"content\":\"{{tool}}{{tool}}{{tool}}\"}");
     script_answer(script, sizeof script - 1, SPAN(messages), &out, &delay_ms);
     assert_string_equal(out.error, "too_large");
     script_answer(twice, sizeof twice - 1, SPAN(messages), &out, &delay_ms);
@@ -222,8 +226,8 @@ int main(int argc, char **argv) {
     }
     source_root = argv[1];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strict),    cmocka_unit_test(schema_agrees), cmocka_unit_test(example_is_right),
-        cmocka_unit_test(answer),    cmocka_unit_test(too_large),     cmocka_unit_test(file_limits),
+        cmocka_unit_test(strict), cmocka_unit_test(schema_agrees), cmocka_unit_test(example_is_right),
+        cmocka_unit_test(answer), cmocka_unit_test(too_large),     cmocka_unit_test(file_limits),
     };
     return cmocka_run_group_tests_name("llmcall-script", tests, NULL, NULL);
 }

@@ -9,9 +9,11 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -26,8 +28,10 @@ static void move(int fd, int slot) {
         _exit(99);
 }
 
-/* First out of the way of the slots, then into them. */
+/* Ends with the test, however that ends. First out of the way of the slots, then into them. */
 static void child(const struct spec *spec, int link, int log, int secret) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        _exit(99);
     int high[3] = {fcntl(link, F_DUPFD, 200), fcntl(log, F_DUPFD, 200), secret < 0 ? -1 : fcntl(secret, F_DUPFD, 200)};
     for (int slot = SLOT_LINK; slot < SLOT__END; slot++)
         move(-1, slot);

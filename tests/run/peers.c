@@ -27,9 +27,10 @@
     "\",\"idempotent\":" idempotent ",\"timeout_ms\":10000,\"builtin\":\"" name                                        \
     "\",\"output\":\"json\",\"profile\":\"pure\",\"env\":{},\"limits\":{}}"
 
-static const char grants[] = "{\"generation\":1,\"tools\":[" MANIFEST("echo", "{\"type\":\"object\"}", "pure", "true") ","
-    MANIFEST("text", "{\"type\":\"object\",\"properties\":{\"t\":{\"type\":\"string\"}},\"required\":[\"t\"]}", "pure",
-             "true") "," MANIFEST("write", "{\"type\":\"object\"}", "state", "false") "]}";
+static const char grants[] =
+    "{\"generation\":1,\"tools\":[" MANIFEST("echo", "{\"type\":\"object\"}", "pure", "true") "," MANIFEST(
+        "text", "{\"type\":\"object\",\"properties\":{\"t\":{\"type\":\"string\"}},\"required\":[\"t\"]}", "pure",
+        "true") "," MANIFEST("write", "{\"type\":\"object\"}", "state", "false") "]}";
 
 static char received[FRAME_MAX + 1];
 static struct msg message;
@@ -267,7 +268,7 @@ struct msg *get_event(struct peers *peers, const char *type) {
     struct msg *m = get(peers->log, MSG_APPEND);
     if (strcmp(m->append.type, type) != 0)
         fail_msg("%s came, %s was wanted: %.*s", m->append.type, type, (int)m->append.data.n, m->append.data.p);
-    (void)snprintf(peers->type, sizeof peers->type, "%s", m->append.type);
+    (void)snprintf(peers->corr, sizeof peers->corr, "%s", m->append.corr ? m->append.corr : "");
     if (m->append.ref)
         peers->ref = m->append.ref;
     return m;

@@ -15,7 +15,7 @@ struct peers {
     struct spec spec;
     struct worker_start start;
     int64_t seq, ref; /* of the last event that wanted a reply */
-    char type[41];    /* of the last event */
+    char corr[64];    /* of the last event */
 };
 
 /* A call as toolcalls and its process hold it. */

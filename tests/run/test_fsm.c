@@ -1,5 +1,5 @@
-/* The run's state table, cell by cell: what is listed here happens, and everything else is refused without an action and
- * without leaving the state. fsm.c is linked with actions that only record that they were called. */
+/* The run's state table, cell by cell: what is listed here happens, and everything else is refused without an action
+ * and without leaving the state. fsm.c is linked with actions that only record that they were called. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,8 +35,7 @@ int64_t ms_ending(void *self) {
 int64_t ms_flush(void *self) {
     return 4;
 }
-void run_entered(void *self, unsigned state) {
-}
+void run_entered(void *self, unsigned state) {}
 
 struct wanted {
     enum run_state from;
@@ -45,7 +44,8 @@ struct wanted {
     const char *action; /* NULL = none */
 };
 
-#define W(from, event, to, action) {RUN_##from, EV_##event, RUN_##to, action}
+#define W(from, event, to, action)                                                                                     \
+    { RUN_##from, EV_##event, RUN_##to, action }
 #define CUT(from)                                                                                                      \
     W(from, CANCEL, ENDING, "end_cancelled"), W(from, DEADLINE, ENDING, "end_deadline"),                               \
         W(from, LOG_REFUSED, ENDING, "end_refused"), W(from, STOP, STOPPING, "stop_children")

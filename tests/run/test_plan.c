@@ -21,15 +21,14 @@
     "\",\"output\":\"json\",\"profile\":\"pure\",\"env\":{},\"limits\":{}}"
 
 static const char grants_text[] =
-    "{\"generation\":1,\"tools\":["
-    MANIFEST("echo", "{\"type\":\"object\"}", "pure", "true") ","
-    MANIFEST("file_read",
-             "{\"type\":\"object\",\"properties\":{\"path\":{\"type\":\"string\"}},\"required\":[\"path\"],"
-             "\"additionalProperties\":false}",
-             "reader", "true") ","
-    MANIFEST("file_write", "{\"type\":\"object\"}", "state", "false") ","
-    MANIFEST("put", "{\"type\":\"object\"}", "state", "true") ","
-    MANIFEST("odd", "{\"type\":\"object\"}", "strange", "false") "]}";
+    "{\"generation\":1,\"tools\":[" MANIFEST("echo", "{\"type\":\"object\"}", "pure", "true") "," MANIFEST(
+        "file_read",
+        "{\"type\":\"object\",\"properties\":{\"path\":{\"type\":\"string\"}},\"required\":[\"path\"],"
+        "\"additionalProperties\":false}",
+        "reader", "true") "," MANIFEST("file_write", "{\"type\":\"object\"}", "state",
+                                       "false") "," MANIFEST("put", "{\"type\":\"object\"}", "state",
+                                                             "true") "," MANIFEST("odd", "{\"type\":\"object\"}",
+                                                                                  "strange", "false") "]}";
 
 static json_t *parse(const char *text) {
     json_t *j = NULL;
@@ -60,11 +59,13 @@ static const struct {
 } cases[] = {
     {"{\"steps\":[]}", 0, NULL},
     {"{\"name\":\"count\",\"timeout\":\"30s\",\"steps\":[{\"id\":\"a\"," E "}]}", 0, NULL},
-    {ONE("{\"id\":\"a\"," E ",\"args\":{\"x\":[1]},\"timeout\":\"5s\",\"retry\":{\"max\":3,\"backoff\":\"200ms\"}}"), 0, NULL},
+    {ONE("{\"id\":\"a\"," E ",\"args\":{\"x\":[1]},\"timeout\":\"5s\",\"retry\":{\"max\":3,\"backoff\":\"200ms\"}}"), 0,
+     NULL},
     {ONE("{\"id\":\"a\",\"tool\":\"put\",\"retry\":{\"max\":1}}"), 0, NULL},
     {TWO("{\"id\":\"a\"," E "}", "{\"id\":\"b\"," E ",\"args\":{\"t\":{\"$from\":\"a\",\"at\":\"/x\"}}}"), 0, NULL},
     {TWO("{\"id\":\"a\"," E "}", "{\"id\":\"b\"," E ",\"args\":{\"$from\":\"a\"}}"), 0, NULL},
-    {TWO("{\"id\":\"a\"," E "}", "{\"id\":\"b\",\"tool\":\"file_read\",\"args\":{\"path\":{\"$from\":\"a\"}}}"), 0, NULL},
+    {TWO("{\"id\":\"a\"," E "}", "{\"id\":\"b\",\"tool\":\"file_read\",\"args\":{\"path\":{\"$from\":\"a\"}}}"), 0,
+     NULL},
 
     {"[]", -EINVAL, "the plan: expected an object with steps, got an array"},
     {"7", -EINVAL, "the plan: expected an object with steps, got an integer"},
@@ -73,46 +74,71 @@ static const struct {
     {"{\"steps\":[],\"stepz\":1}", -EINVAL, "/stepz: unknown member; the members here are name timeout steps"},
     {"{\"steps\":[],\"step\":1}", -EINVAL, "/step: unknown member; the members here are name timeout steps"},
     {"{\"steps\":[],\"\":1}", -EINVAL, "/: unknown member; the members here are name timeout steps"},
-    {"{\"steps\":[],\"name timeout\":1}", -EINVAL, "/name timeout: unknown member; the members here are name timeout steps"},
+    {"{\"steps\":[],\"name timeout\":1}", -EINVAL,
+     "/name timeout: unknown member; the members here are name timeout steps"},
     {"{\"steps\":[],\"\\u001b[31m\":1}", -EINVAL, "/?[31m: unknown member; the members here are name timeout steps"},
     {"{\"steps\":[],\"name\":7}", -EINVAL, "/name: expected a string of at most 200 bytes"},
-    {"{\"steps\":[],\"timeout\":30}", -EINVAL, "/timeout: expected a duration, a string such as \"200ms\" or \"5s\", got an integer"},
-    {"{\"steps\":[],\"timeout\":\"30 s\"}", -EINVAL, "/timeout: not a duration; write digits and one unit of ms, s, m, h, as in \"200ms\""},
+    {"{\"steps\":[],\"timeout\":30}", -EINVAL,
+     "/timeout: expected a duration, a string such as \"200ms\" or \"5s\", got an integer"},
+    {"{\"steps\":[],\"timeout\":\"30 s\"}", -EINVAL,
+     "/timeout: not a duration; write digits and one unit of ms, s, m, h, as in \"200ms\""},
     {"{\"steps\":[],\"timeout\":\"0s\"}", -EINVAL, "/timeout: expected a duration between 1ms and 30 days (720h)"},
     {"{\"steps\":[],\"timeout\":\"721h\"}", -EINVAL, "/timeout: expected a duration between 1ms and 30 days (720h)"},
 
     {ONE("7"), -EINVAL, "/steps/0: expected an object with id and tool, got an integer"},
     {ONE("{" E "}"), -EINVAL, "/steps/0/id: expected a string that names the step, got nothing"},
     {ONE("{\"id\":null," E "}"), -EINVAL, "/steps/0/id: expected a string that names the step, got null"},
-    {ONE("{\"id\":\"a b\"," E "}"), -EINVAL, "/steps/0/id: not a name; use 1 to 63 letters, digits, \"_\", \".\" and \"-\", the first a letter or digit"},
-    {TWO("{\"id\":\"a\"," E "}", "{\"id\":\"a\"," E "}"), -EINVAL, "/steps/1/id: \"a\" is already the id of /steps/0; give each step its own"},
-    {ONE("{\"id\":\"a\"," E ",\"arg\":{}}"), -EINVAL, "/steps/0/arg: unknown member; the members here are id tool args timeout retry"},
+    {ONE("{\"id\":\"a b\"," E "}"), -EINVAL,
+     "/steps/0/id: not a name; use 1 to 63 letters, digits, \"_\", \".\" and \"-\", the first a letter or digit"},
+    {TWO("{\"id\":\"a\"," E "}", "{\"id\":\"a\"," E "}"), -EINVAL,
+     "/steps/1/id: \"a\" is already the id of /steps/0; give each step its own"},
+    {ONE("{\"id\":\"a\"," E ",\"arg\":{}}"), -EINVAL,
+     "/steps/0/arg: unknown member; the members here are id tool args timeout retry"},
     {ONE("{\"id\":\"a\"}"), -EINVAL, "/steps/0/tool: expected a string that names a tool, got nothing"},
     {ONE("{\"id\":\"a\",\"tool\":[]}"), -EINVAL, "/steps/0/tool: expected a string that names a tool, got an array"},
-    {ONE("{\"id\":\"a\",\"tool\":\"rm\"}"), -ENOENT, "/steps/0/tool: no tool \"rm\" is granted to this run; `soma tool list` shows which there are"},
-    {ONE("{\"id\":\"a\",\"tool\":\"\\u001b]0;x\"}"), -ENOENT, "/steps/0/tool: no tool of this name is granted to this run; `soma tool list` shows which there are"},
+    {ONE("{\"id\":\"a\",\"tool\":\"rm\"}"), -ENOENT,
+     "/steps/0/tool: no tool \"rm\" is granted to this run; `soma tool list` shows which there are"},
+    {ONE("{\"id\":\"a\",\"tool\":\"\\u001b]0;x\"}"), -ENOENT,
+     "/steps/0/tool: no tool of this name is granted to this run; `soma tool list` shows which there are"},
     {ONE("{\"id\":\"a\"," E ",\"args\":[]}"), -EINVAL, "/steps/0/args: expected an object, got an array"},
-    {ONE("{\"id\":\"a\"," E ",\"timeout\":\"1d\"}"), -EINVAL, "/steps/0/timeout: not a duration; write digits and one unit of ms, s, m, h, as in \"200ms\""},
+    {ONE("{\"id\":\"a\"," E ",\"timeout\":\"1d\"}"), -EINVAL,
+     "/steps/0/timeout: not a duration; write digits and one unit of ms, s, m, h, as in \"200ms\""},
 
-    {ONE("{\"id\":\"a\"," E ",\"retry\":3}"), -EINVAL, "/steps/0/retry: expected an object with max and backoff, got an integer"},
-    {ONE("{\"id\":\"a\"," E ",\"retry\":{}}"), -EINVAL, "/steps/0/retry/max: expected an integer from 1 to 10, the attempts after the first one"},
-    {ONE("{\"id\":\"a\"," E ",\"retry\":{\"max\":0}}"), -EINVAL, "/steps/0/retry/max: expected an integer from 1 to 10, the attempts after the first one"},
-    {ONE("{\"id\":\"a\"," E ",\"retry\":{\"max\":11}}"), -EINVAL, "/steps/0/retry/max: expected an integer from 1 to 10, the attempts after the first one"},
-    {ONE("{\"id\":\"a\"," E ",\"retry\":{\"max\":1.0}}"), -EINVAL, "/steps/0/retry/max: expected an integer from 1 to 10, the attempts after the first one"},
-    {ONE("{\"id\":\"a\"," E ",\"retry\":{\"max\":1,\"backoff\":200}}"), -EINVAL, "/steps/0/retry/backoff: expected a duration, a string such as \"200ms\" or \"5s\", got an integer"},
-    {ONE("{\"id\":\"a\"," E ",\"retry\":{\"max\":1,\"x\":2}}"), -EINVAL, "/steps/0/retry/x: unknown member; the members here are max backoff"},
-    {ONE("{\"id\":\"a\",\"tool\":\"file_write\",\"retry\":{\"max\":1}}"), -EINVAL, "/steps/0/retry: the tool \"file_write\" is not safe to repeat; leave retry out"},
-    {ONE("{\"id\":\"a\",\"tool\":\"odd\",\"retry\":{\"max\":1}}"), -EINVAL, "/steps/0/retry: the tool \"odd\" is not safe to repeat; leave retry out"},
+    {ONE("{\"id\":\"a\"," E ",\"retry\":3}"), -EINVAL,
+     "/steps/0/retry: expected an object with max and backoff, got an integer"},
+    {ONE("{\"id\":\"a\"," E ",\"retry\":{}}"), -EINVAL,
+     "/steps/0/retry/max: expected an integer from 1 to 10, the attempts after the first one"},
+    {ONE("{\"id\":\"a\"," E ",\"retry\":{\"max\":0}}"), -EINVAL,
+     "/steps/0/retry/max: expected an integer from 1 to 10, the attempts after the first one"},
+    {ONE("{\"id\":\"a\"," E ",\"retry\":{\"max\":11}}"), -EINVAL,
+     "/steps/0/retry/max: expected an integer from 1 to 10, the attempts after the first one"},
+    {ONE("{\"id\":\"a\"," E ",\"retry\":{\"max\":1.0}}"), -EINVAL,
+     "/steps/0/retry/max: expected an integer from 1 to 10, the attempts after the first one"},
+    {ONE("{\"id\":\"a\"," E ",\"retry\":{\"max\":1,\"backoff\":200}}"), -EINVAL,
+     "/steps/0/retry/backoff: expected a duration, a string such as \"200ms\" or \"5s\", got an integer"},
+    {ONE("{\"id\":\"a\"," E ",\"retry\":{\"max\":1,\"x\":2}}"), -EINVAL,
+     "/steps/0/retry/x: unknown member; the members here are max backoff"},
+    {ONE("{\"id\":\"a\",\"tool\":\"file_write\",\"retry\":{\"max\":1}}"), -EINVAL,
+     "/steps/0/retry: the tool \"file_write\" is not safe to repeat; leave retry out"},
+    {ONE("{\"id\":\"a\",\"tool\":\"odd\",\"retry\":{\"max\":1}}"), -EINVAL,
+     "/steps/0/retry: the tool \"odd\" is not safe to repeat; leave retry out"},
 
     {ONE("{\"id\":\"a\",\"tool\":\"file_read\"}"), -EINVAL, "/steps/0/args/path: required, but missing"},
-    {ONE("{\"id\":\"a\",\"tool\":\"file_read\",\"args\":{\"path\":7}}"), -EINVAL, "/steps/0/args/path: expected string, got integer"},
-    {TWO("{\"id\":\"x\"," E "}", "{\"id\":\"a\",\"tool\":\"file_read\",\"args\":{\"path\":\"p\",\"max\":1}}"), -EINVAL, "/steps/1/args/max: not a known property; known are path"},
+    {ONE("{\"id\":\"a\",\"tool\":\"file_read\",\"args\":{\"path\":7}}"), -EINVAL,
+     "/steps/0/args/path: expected string, got integer"},
+    {TWO("{\"id\":\"x\"," E "}", "{\"id\":\"a\",\"tool\":\"file_read\",\"args\":{\"path\":\"p\",\"max\":1}}"), -EINVAL,
+     "/steps/1/args/max: not a known property; known are path"},
 
-    {ONE("{\"id\":\"a\"," E ",\"args\":{\"t\":{\"$from\":\"a\"}}}"), -EINVAL, "/steps/0/args/t/$from: names this step or a later one; only earlier steps have an output"},
-    {TWO("{\"id\":\"a\"," E ",\"args\":{\"t\":[{\"$from\":\"b\"}]}}", "{\"id\":\"b\"," E "}"), -EINVAL, "/steps/0/args/t/0/$from: names this step or a later one; only earlier steps have an output"},
-    {TWO("{\"id\":\"a\"," E "}", "{\"id\":\"b\"," E ",\"args\":{\"t\":{\"$from\":\"c\"}}}"), -EINVAL, "/steps/1/args/t/$from: no step has this id; name an earlier step"},
-    {TWO("{\"id\":\"a\"," E "}", "{\"id\":\"b\"," E ",\"args\":{\"t\":{\"$from\":\"a\",\"at\":\"x\"}}}"), -EINVAL, "/steps/1/args/t/at: expected a JSON Pointer, a string such as \"/text\""},
-    {TWO("{\"id\":\"a\"," E "}", "{\"id\":\"b\"," E ",\"args\":{\"t\":{\"$from\":\"a\",\"default\":1}}}"), -EINVAL, "/steps/1/args/t/default: a reference has $from and at only; remove this member"},
+    {ONE("{\"id\":\"a\"," E ",\"args\":{\"t\":{\"$from\":\"a\"}}}"), -EINVAL,
+     "/steps/0/args/t/$from: names this step or a later one; only earlier steps have an output"},
+    {TWO("{\"id\":\"a\"," E ",\"args\":{\"t\":[{\"$from\":\"b\"}]}}", "{\"id\":\"b\"," E "}"), -EINVAL,
+     "/steps/0/args/t/0/$from: names this step or a later one; only earlier steps have an output"},
+    {TWO("{\"id\":\"a\"," E "}", "{\"id\":\"b\"," E ",\"args\":{\"t\":{\"$from\":\"c\"}}}"), -EINVAL,
+     "/steps/1/args/t/$from: no step has this id; name an earlier step"},
+    {TWO("{\"id\":\"a\"," E "}", "{\"id\":\"b\"," E ",\"args\":{\"t\":{\"$from\":\"a\",\"at\":\"x\"}}}"), -EINVAL,
+     "/steps/1/args/t/at: expected a JSON Pointer, a string such as \"/text\""},
+    {TWO("{\"id\":\"a\"," E "}", "{\"id\":\"b\"," E ",\"args\":{\"t\":{\"$from\":\"a\",\"default\":1}}}"), -EINVAL,
+     "/steps/1/args/t/default: a reference has $from and at only; remove this member"},
 };
 
 static void test_table(void **state) {
@@ -128,10 +154,11 @@ static void test_table(void **state) {
 }
 
 static void test_what_is_read(void **state) {
-    auto_json json_t *doc = parse("{\"timeout\":\"2m\",\"steps\":["
-                                  "{\"id\":\"a\"," E ",\"timeout\":\"5s\",\"retry\":{\"max\":3,\"backoff\":\"1s\"}},"
-                                  "{\"id\":\"b\",\"tool\":\"file_read\",\"args\":{\"path\":{\"$from\":\"a\",\"at\":\"/p\"}}},"
-                                  "{\"id\":\"c\"," E ",\"retry\":{\"max\":1}}]}");
+    auto_json json_t *doc =
+        parse("{\"timeout\":\"2m\",\"steps\":["
+              "{\"id\":\"a\"," E ",\"timeout\":\"5s\",\"retry\":{\"max\":3,\"backoff\":\"1s\"}},"
+              "{\"id\":\"b\",\"tool\":\"file_read\",\"args\":{\"path\":{\"$from\":\"a\",\"at\":\"/p\"}}},"
+              "{\"id\":\"c\"," E ",\"retry\":{\"max\":1}}]}");
     struct plan plan = PLAN_NULL;
     assert_int_equal(plan_check(doc, *state, &plan), 0);
     assert_int_equal(plan.n, 3);
@@ -197,10 +224,14 @@ static void test_grants(void **state) {
     for (size_t i = 0; i < sizeof tools / sizeof *tools; i++)
         assert_int_equal(grant_safe(grants_find(*state, tools[i].name)), tools[i].safe);
     assert_null(grants_find(*state, "rm"));
-    static const char *const bad[] = {
-        "[]", "{}", "{\"tools\":{}}", "{\"tools\":[7]}", "{\"tools\":[{\"name\":\"x\"}]}",
-        "{\"tools\":[" MANIFEST("x y", "{}", "pure", "true") "]}", "{\"tools\":[" MANIFEST("x", "true", "pure", "true") "]}",
-        "{\"tools\":["};
+    static const char *const bad[] = {"[]",
+                                      "{}",
+                                      "{\"tools\":{}}",
+                                      "{\"tools\":[7]}",
+                                      "{\"tools\":[{\"name\":\"x\"}]}",
+                                      "{\"tools\":[" MANIFEST("x y", "{}", "pure", "true") "]}",
+                                      "{\"tools\":[" MANIFEST("x", "true", "pure", "true") "]}",
+                                      "{\"tools\":["};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct grants none = GRANTS_NULL;
         assert_int_equal(grants_parse(bad[i], strlen(bad[i]), &none), -EPROTO);
@@ -231,11 +262,8 @@ static void test_published_schema(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),
-        cmocka_unit_test(test_what_is_read),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_grants),
-        cmocka_unit_test(test_published_schema),
+        cmocka_unit_test(test_table),  cmocka_unit_test(test_what_is_read),     cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_grants), cmocka_unit_test(test_published_schema),
     };
     return cmocka_run_group_tests_name("run-plan", tests, setup, teardown);
 }

@@ -66,7 +66,8 @@ static void test_two_steps_in_order(void **state) {
     struct msg *m = get_event(&peers, "run.completed");
     assert_true(m->append.barrier);
     assert_string_equal(m->append.corr, "corr-1");
-    static const char outputs[] = "{\"outputs\":{\"a\":{\"y\":\"abc\",\"r\":0.1},\"b\":[1, 2]}}"; /* as the calls wrote it */
+    static const char outputs[] =
+        "{\"outputs\":{\"a\":{\"y\":\"abc\",\"r\":0.1},\"b\":[1, 2]}}"; /* as the calls wrote it */
     assert_int_equal(m->append.data.n, strlen(outputs));
     assert_memory_equal(m->append.data.p, outputs, strlen(outputs));
     expect_silence(&peers, peers.owner);
@@ -331,7 +332,7 @@ static void test_bad_arguments_start_no_tool(void **state) {
         peers_launch(&peers, false, true);
         start_plan(&peers,
                    "{\"steps\":[" ECHO("a") ",{\"id\":\"b\",\"tool\":\"text\",\"args\":{\"t\":{\"$from\":\"a\",\"at\":"
-                   "\"/y\"}}}]}",
+                                            "\"/y\"}}}]}",
                    false);
         expect_start(&peers, true, &call);
         call_serve(&call, "echo", "{}", substitutions[i].value);
@@ -415,6 +416,7 @@ static void test_misbehaviour_is_killed(void **state) {
     for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
         struct call call;
         peers_init(&peers);
+        peers.spec.cancel_timeout = acts[i] == ends_its_link ? 1 : 3600000; /* whoever lies is not waited for */
         peers_launch(&peers, false, true);
         start_plan(&peers, "{\"steps\":[" WRITE("a") "]}", false);
         expect_start(&peers, false, &call);

@@ -51,7 +51,8 @@ struct wanted {
     const char *action;
 };
 
-#define ROW(from, event, to, action) {TOOLCALL_##from, TOOLCALL_EV_##event, TOOLCALL_##to, action}
+#define ROW(from, event, to, action)                                                                                   \
+    { TOOLCALL_##from, TOOLCALL_EV_##event, TOOLCALL_##to, action }
 static const struct wanted table[] = {
     ROW(WAITING, CALL, RUNNING, "begin"),
     ROW(WAITING, CANCEL, DONE, "leave"),

@@ -48,15 +48,15 @@ struct body {
 
 /* First out of the way of the slots, then into them. */
 static void place(const struct body *b) {
-    int roots = SLOT_ROOTS;
+    const struct worker_plan *p = b->plan;
     const struct {
         int fd, slot;
     } rows[] = {
         {b->link, SLOT_LINK},
         {b->log, SLOT_LOG},
-        {b->plan->grants, SLOT_GRANTS},
-        {b->plan->read_root, b->plan->read_root < 0 ? -1 : roots++},
-        {b->plan->write_root, b->plan->write_root < 0 ? -1 : roots++},
+        {p->grants, SLOT_GRANTS},
+        {p->read_root, SLOT_ROOTS},
+        {p->write_root, SLOT_ROOTS + (p->read_root >= 0)},
     };
     int high[sizeof rows / sizeof *rows];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

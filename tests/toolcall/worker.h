@@ -1,4 +1,5 @@
-/* The worker as its supervisor starts it, PID 1 of a PID namespace, between a run and an event log that are the test. */
+/* The worker as its supervisor starts it, PID 1 of a PID namespace, between a run and an event log that are the test.
+ */
 #ifndef SOMA_TESTS_TOOLCALL_WORKER_H
 #define SOMA_TESTS_TOOLCALL_WORKER_H
 
@@ -20,7 +21,7 @@ struct worker {
 struct worker_plan {
     const struct spec *spec;
     const char *profile;
-    int grants;              /* -1 = none; stays the caller's */
+    int grants;                /* -1 = none; stays the caller's */
     int read_root, write_root; /* -1 = none; stand for the specification's first of each */
 };
 
