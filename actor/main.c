@@ -1,5 +1,5 @@
-/* soma-actors: the supervisor of actors and sessions. Declared actors come from the registry and are started here; their
- * owner is this process, which hands clients' channels on to them and keeps their names in the registry true. */
+/* soma-actors: the supervisor of actors and sessions. Declared actors come from the registry and are started here;
+ * their owner is this process, which hands clients' channels on to them and keeps their names in the registry true. */
 #include "actor/actor.h"
 #include "actor/session.h"
 #include "common/cleanup.h"
@@ -72,8 +72,7 @@ static int on_refused(void *self, struct chan *from, struct msg *m) {
 static void up(struct sup *sup, const struct worker_start *start, pid_t host_pid) {
     if (start->role != ROLE_ACTOR)
         return;
-    struct msg_name_put put = {
-        .name = start->actor, .id = start->id, .generation = start->generation, .pid = host_pid};
+    struct msg_name_put put = {.name = start->actor, .id = start->id, .generation = start->generation, .pid = host_pid};
     if (chan_send(sup_ctx(sup)->wire[ROLE_REGISTRY], MSG_NAME_PUT, &put) < 0)
         log_warn("event=name_not_put name=%s", start->actor);
 }
@@ -94,9 +93,7 @@ static const struct accept accepts[] = {
 };
 
 static const struct worker_kind workers[] = {
-    {.role = &actor_role,
-     .restart = PERMANENT,
-     .wires = M(EVENTLOG) | M(REGISTRY) | M(LLMCALLS) | M(RUNS)},
+    {.role = &actor_role, .restart = PERMANENT, .wires = M(EVENTLOG) | M(REGISTRY) | M(LLMCALLS) | M(RUNS)},
     {.role = &session_role, .restart = TRANSIENT, .wires = M(EVENTLOG) | M(REGISTRY) | M(RUNS)},
 };
 

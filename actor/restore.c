@@ -57,7 +57,8 @@ static void on_record(void *arg, const json_t *record) {
 static void kill_work(struct actor *a, enum role_id kind, const char *id) {
     if (!id)
         return;
-    struct msg_kill kill = {.id = id, .grace_ms = child_grace_ms(a->ctx->spec, kind == ROLE_RUNS ? ROLE_RUN : ROLE_LLMCALL)};
+    struct msg_kill kill = {.id = id,
+                            .grace_ms = child_grace_ms(a->ctx->spec, kind == ROLE_RUNS ? ROLE_RUN : ROLE_LLMCALL)};
     if (chan_send(a->ctx->wire[kind], MSG_KILL, &kill) < 0)
         die(1, "kill");
     a->kills++;

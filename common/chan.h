@@ -30,7 +30,7 @@ struct peer {
     enum role_id role;
     char run[ID_SIZE], call[ID_SIZE]; /* that it is, or works for */
     char actor[NAME_SIZE];            /* an actor's name or a session's id: that it is, or works for */
-    pid_t pid; /* host pid, for people */
+    pid_t pid;                        /* host pid, for people */
     uint32_t generation;
 };
 

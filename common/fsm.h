@@ -16,7 +16,8 @@ struct fsm_cell {
     uint8_t to;
     int (*act)(void *self, const void *arg); /* may be NULL; runs after the state has changed; negative = role error */
 };
-#define FSM_GO(state, action) {.set = true, .to = (state), .act = (action)}
+#define FSM_GO(state, action)                                                                                          \
+    { .set = true, .to = (state), .act = (action) }
 
 struct fsm_timeout {
     int64_t (*ms)(void *self); /* asked when the state is entered; negative = none */
@@ -27,8 +28,8 @@ struct fsm_def {
     const char *name;
     unsigned n_states, n_events;
     const char *const *state_names, *const *event_names;
-    const struct fsm_cell *cells;        /* [state * n_events + event] */
-    const struct fsm_timeout *timeouts;  /* [state], or NULL; ms == NULL = none */
+    const struct fsm_cell *cells;                /* [state * n_events + event] */
+    const struct fsm_timeout *timeouts;          /* [state], or NULL; ms == NULL = none */
     void (*entered)(void *self, unsigned state); /* a new state was entered: titles; may be NULL */
 };
 

@@ -52,7 +52,8 @@ int loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t due_ms, 
 void loop_timer_clear(struct loop *loop, struct loop_timer *timer);
 
 /* Blocks `signo` in the process and calls `handle` for each delivery. */
-int loop_signal(struct loop *loop, int signo, void (*handle)(void *arg, const struct signalfd_siginfo *info), void *arg);
+int loop_signal(struct loop *loop, int signo, void (*handle)(void *arg, const struct signalfd_siginfo *info),
+                void *arg);
 
 void loop_bury(struct loop *loop, struct loop_grave *grave);
 

@@ -10,7 +10,7 @@
 #define REQUIRED true
 #define OPTIONAL false
 #define MSG_BEGIN(ID, name, ...)                                                                                       \
-    static const struct field_info *fields_##ID(void) {                                                               \
+    static const struct field_info *fields_##ID(void) {                                                                \
         typedef struct msg_##name body;                                                                                \
         static const struct field_info rows[] = {
 #define MSG_END(ID)                                                                                                    \
@@ -19,7 +19,8 @@
     ;                                                                                                                  \
     return rows;                                                                                                       \
     }
-#define ROW(field, kind, need, text) .name = #field, .type = kind, .required = need, .offset = offsetof(body, field), .doc = text
+#define ROW(field, kind, need, text)                                                                                   \
+    .name = #field, .type = kind, .required = need, .offset = offsetof(body, field), .doc = text
 #define F_STR(field, most, need, text) {ROW(field, FIELD_STR, need, text), .max_bytes = most},
 #define F_INT(field, lo, hi, need, text) {ROW(field, FIELD_INT, need, text), .min = lo, .max = hi},
 #define F_BOOL(field, text) {ROW(field, FIELD_BOOL, OPTIONAL, text)},

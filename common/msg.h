@@ -92,8 +92,8 @@ const char *msg_name(enum msg_type type);
  * that the limits depend on; -EINVAL names the member (a mistake of the caller's), -EMSGSIZE the buffer's ceiling. */
 int msg_encode(enum msg_type type, const void *body, struct buf *out);
 
-/* Decodes `n` bytes in place: strings of the result point into `text`, which must outlive it. Everything is hostile until this returns 0; -EPROTO or -EMSGSIZE with a text otherwise. Descriptors are not
- * its business. */
+/* Decodes `n` bytes in place: strings of the result point into `text`, which must outlive it. Everything is hostile
+ * until this returns 0; -EPROTO or -EMSGSIZE with a text otherwise. Descriptors are not its business. */
 int msg_decode(char *text, size_t n, struct msg *out);
 
 /* Whether `from` may send this to `to`: 0 or -EPERM. */

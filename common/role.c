@@ -310,9 +310,12 @@ int role_worker(const struct role *role, const struct worker_start *start) {
     title_set("%s %s starting", role_name(role->id), start->id);
     if (profile_apply(&role->profile) < 0)
         die(1, "profile");
-    struct role_ctx ctx = {
-        .role = role, .spec = start->spec, .generation = start->generation, .start = start, .loop = loop_new(SLOT__END),
-        .extra_fd = -1};
+    struct role_ctx ctx = {.role = role,
+                           .spec = start->spec,
+                           .generation = start->generation,
+                           .start = start,
+                           .loop = loop_new(SLOT__END),
+                           .extra_fd = -1};
     if (!ctx.loop || loop_signal(ctx.loop, SIGTERM, on_term, &ctx) < 0 ||
         loop_signal(ctx.loop, SIGUSR1, on_adopted, &ctx) < 0 || loop_signal(ctx.loop, SIGUSR2, on_cancel, &ctx) < 0)
         die(1, "loop");

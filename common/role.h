@@ -24,9 +24,9 @@ enum slot {
     SLOT_TOOLCALLS,
     SLOT_LLMCALLS,
     SLOT_RUNS,
-    SLOT_GRANTS,  /* sealed memfd, calls only */
-    SLOT_SECRET,  /* key or script file, LLM calls only */
-    SLOT_ROOTS,   /* granted folders, calls only: read, then write */
+    SLOT_GRANTS, /* sealed memfd, calls only */
+    SLOT_SECRET, /* key or script file, LLM calls only */
+    SLOT_ROOTS,  /* granted folders, calls only: read, then write */
     SLOT__END = SLOT_ROOTS + 2 * SPEC_ROOTS_MAX
 };
 #define CONTROL_FD 3 /* of a static child */
@@ -53,9 +53,9 @@ struct role {
     /* Wires are there, specification is mapped; before ready or hello. Negative = cannot run. */
     int (*start)(struct role_ctx *ctx, void *self);
     void (*closed)(void *self, struct chan *c, int reason); /* a channel ended; may be NULL */
-    void (*term)(void *self);   /* SIGTERM: the tree stops; NULL = end with 0 */
-    void (*cancel)(void *self); /* SIGUSR2: somebody entitled asked for the end (kill with grace); NULL = as term */
-    void (*adopted)(void *self);                            /* SIGUSR1: a new owner has attached; may be NULL */
+    void (*term)(void *self);                               /* SIGTERM: the tree stops; NULL = end with 0 */
+    void (*cancel)(void *self);  /* SIGUSR2: somebody entitled asked for the end (kill with grace); NULL = as term */
+    void (*adopted)(void *self); /* SIGUSR1: a new owner has attached; may be NULL */
 };
 
 /* What a supervisor passes to the worker it forked. */
@@ -63,13 +63,13 @@ struct worker_start {
     enum role_id role;
     char id[NAME_SIZE];
     uint32_t generation;
-    struct peer owner;    /* who is at the other end of the link; role NONE-like when nobody is: owner_known false */
+    struct peer owner; /* who is at the other end of the link; role NONE-like when nobody is: owner_known false */
     bool owner_known;
-    char profile[NAME_SIZE]; /* tool profile or provider */
+    char profile[NAME_SIZE];             /* tool profile or provider */
     char run[ID_SIZE], actor[NAME_SIZE]; /* whom it works for; `actor` is a session's id under a session */
-    bool recover;         /* a successor: an earlier incarnation ran under this id */
+    bool recover;                        /* a successor: an earlier incarnation ran under this id */
     const struct spec *spec;
-    uint32_t wires;       /* set of roles whose slot holds an endpoint */
+    uint32_t wires; /* set of roles whose slot holds an endpoint */
     bool has_grants, has_secret;
     uint32_t n_read_roots, n_write_roots;
 };

@@ -26,7 +26,7 @@ enum role_id {
 #define X(id, name) ROLE_##id,
     ROLES(X)
 #undef X
-    ROLE__COUNT
+        ROLE__COUNT
 };
 
 /* Sets of roles, as bits. */

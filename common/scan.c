@@ -1,5 +1,6 @@
 /* A recursive descent with a depth limit. Duplicate keys: the keys of every open object lie on one static stack as
- * (seeded hash, place); when an object closes, its slice is sorted by hash and equal neighbours are compared decoded. */
+ * (seeded hash, place); when an object closes, its slice is sorted by hash and equal neighbours are compared decoded.
+ */
 #include "common/scan.h"
 
 #include "common/err.h"
@@ -350,6 +351,27 @@ int scan_check(const char *text, size_t n, enum scan_type want) {
     if (s.p != s.end)
         return bad(&s, "bytes behind the value");
     return type == want ? 0 : err_raise(-EPROTO, "JSON: not the type expected");
+}
+
+struct scan_cost scan_cost(const char *text, size_t n) {
+    struct scan_cost cost = {.nodes = 1}; /* a value stands first, behind an opening bracket or behind a comma */
+    unsigned depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        if (quoted) {
+            i += c == '\\';
+            quoted = c != '"';
+            continue;
+        }
+        quoted = c == '"';
+        cost.nodes += c == ',' || c == '[' || c == '{';
+        depth += c == '[' || c == '{';
+        depth -= c == ']' || c == '}';
+        if (depth > cost.depth)
+            cost.depth = depth;
+    }
+    return cost;
 }
 
 /* Moves s->p over a checked value and describes it. */

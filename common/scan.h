@@ -24,6 +24,13 @@ struct scan_value {
  * byte, or -EMSGSIZE for the limits. Cost O(n log n). Not re-entrant: one static table of keys. */
 int scan_check(const char *text, size_t n, enum scan_type want);
 
+/* What a *checked* text adds to a larger one that holds it: levels of nesting, and values (never fewer than there are,
+ * so that sums of it are safe against SCAN_NODES_MAX). */
+struct scan_cost {
+    unsigned depth, nodes;
+};
+struct scan_cost scan_cost(const char *text, size_t n);
+
 /* Walks the members of a *checked* object. `each` gets the raw key and value; a non-zero return ends the walk and is
  * returned. */
 typedef int (*scan_member)(void *arg, const char *key, size_t key_n, struct scan_value *value);

@@ -86,7 +86,7 @@ int spec_seal(const struct spec *spec) {
 }
 
 int spec_map(int fd, const struct spec **out) {
-    size_t n;
+    size_t n = 0;
     int r = sealed_size(fd, &n);
     if (r < 0)
         return err_up(r);

@@ -11,10 +11,10 @@
 #include <sys/types.h>
 
 #define SPEC_MAGIC UINT32_C(0x736f6d61)
-#define SPEC_PATH 1024u    /* bytes of a path, terminator included */
-#define SPEC_ROOTS_MAX 8u  /* folders of one kind in [policy] */
+#define SPEC_PATH 1024u   /* bytes of a path, terminator included */
+#define SPEC_ROOTS_MAX 8u /* folders of one kind in [policy] */
 #define SPEC_PROVIDERS_MAX 8u
-#define SPEC_DIRS_MAX 4u   /* folders of tool manifests or actor definitions */
+#define SPEC_DIRS_MAX 4u /* folders of tool manifests or actor definitions */
 
 enum provider_kind { PROVIDER_SCRIPT, PROVIDER_OPENAI };
 

@@ -10,18 +10,22 @@
 #include "common/buf.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/scan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BACKLOG_BYTES (4u << 20) /* unread by the asker: then its queries stall. A page more always fits CHAN_OUT_MAX  \
-                                  */
-#define EVENTS_MAX 1000000u      /* bytes of page.events (msg.def) */
+#define BACKLOG_BYTES                                                                                                  \
+    (4u << 20)              /* unread by the asker: then its queries stall. A page more always fits CHAN_OUT_MAX       \
+                             */
+#define EVENTS_MAX 1000000u /* bytes of page.events (msg.def) */
+#define PAGE_NODES (SCAN_NODES_MAX - 1000u) /* values of one page, which its reader scans as one text */
 #define OPEN_RUNS_PAGE 100u
 
 _Static_assert(PAGE_BYTES + 1002 <= EVENTS_MAX && 2 * EVENTS_MAX + BACKLOG_BYTES <= CHAN_OUT_MAX, "a page fits");
 
+enum { PAGE_FULL = 1 };
 enum answer { ANSWERED, NOTHING, STALLED };
 
 struct query {
@@ -50,11 +54,17 @@ uint64_t query_bit(enum store_index index, const char *key) {
 struct page {
     struct buf text;
     uint64_t last; /* number told last */
+    unsigned nodes;
     bool any;
 };
 
+/* Returns PAGE_FULL when another record would make the page more than its reader accepts. */
 static int add_record(void *arg, uint64_t seq, const char *record, size_t n) {
     struct page *page = arg;
+    unsigned nodes = scan_cost(record, n).nodes;
+    if (page->any && page->nodes + nodes > PAGE_NODES)
+        return PAGE_FULL;
+    page->nodes += nodes;
     if (page->any)
         (void)buf_add(&page->text, ",", 1);
     page->any = true;
@@ -66,6 +76,8 @@ static int read_page(const struct query *q, struct page *page, bool *more) {
     (void)buf_addz(&page->text, "[");
     int r = q->tail ? store_tail(q->log->store, q->by, q->key, q->tail, PAGE_BYTES, add_record, page)
                     : store_query(q->log->store, q->by, q->key, q->after, q->limit, PAGE_BYTES, add_record, page, more);
+    if (r == PAGE_FULL)
+        *more = true;
     return r < 0 ? err_up(r) : buf_addz(&page->text, "]");
 }
 

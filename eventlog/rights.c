@@ -4,8 +4,14 @@
 #include "eventlog/internal.h"
 
 #include "common/err.h"
+#include "common/scan.h"
 
 #include <string.h>
+
+/* A record is read again inside a page, and that inside a client's answer: both must stay within the scanner's limits.
+ */
+#define DATA_DEPTH_MAX (SCAN_DEPTH_MAX - 8u)
+#define DATA_NODES_MAX (SCAN_NODES_MAX - 2000u)
 
 #define M_CALLS (M(TOOLCALL) | M(LLMCALL))
 #define M_SPOKESMEN (M_SUPERVISORS | M(ROOT) | M(REGISTRY) | M(GATEWAY)) /* report about others */
@@ -122,6 +128,12 @@ const char *rights_judge(const struct peer *peer, const struct msg_append *event
     if (!may_write(peer->role, event->type)) {
         (void)err_raise(-EPERM, "a %s may not write %s", role_name(peer->role), event->type);
         return "denied";
+    }
+    struct scan_cost cost = scan_cost(event->data.p, event->data.n);
+    if (cost.depth > DATA_DEPTH_MAX || cost.nodes > DATA_NODES_MAX) {
+        (void)err_raise(-EMSGSIZE, "data of %s: at most %u levels and %u values can be told again", event->type,
+                        DATA_DEPTH_MAX, DATA_NODES_MAX);
+        return "too_large";
     }
     return judge_stamps(peer, event);
 }

@@ -1,5 +1,5 @@
-/* soma-llmcalls: the supervisor of LLM calls. It opens the file that a provider needs, a key or a script, and passes the
- * descriptor on unread: the key exists in the memory of the call alone. */
+/* soma-llmcalls: the supervisor of LLM calls. It opens the file that a provider needs, a key or a script, and passes
+ * the descriptor on unread: the key exists in the memory of the call alone. */
 #include "common/cleanup.h"
 #include "common/err.h"
 #include "common/json.h"
@@ -30,8 +30,10 @@ static int prepare(struct sup *sup, struct sup_spawn *spawn) {
     if (!path[0])
         return 0;
     auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0)
-        return err_raise(-errno, "provider %s: open %s: %s", provider->name, path, strerror(errno));
+    if (fd < 0) { /* the call says so itself: as `credentials` or `config`, in its event and to its actor */
+        log_warn("event=provider_file provider=%s path=%s why=\"%s\"", provider->name, path, strerror(errno));
+        return 0;
+    }
     spawn->secret = fcntl(fd, F_DUPFD_CLOEXEC, SLOT__END);
     return spawn->secret < 0 ? err_raise(-errno, "descriptor of the provider's file") : 0;
 }

@@ -1,10 +1,10 @@
-/* First the whole file is checked, then one entry of it becomes an assistant message. In `content`, {{tool}} stands for
- * the content of the last message of role "tool", {{tool:/a/b}} for a place inside it, so that a script can quote what
- * a tool really found. What is put in is not looked at again. */
+/* First the whole file is checked, then one entry of it becomes an assistant message. The templates in `content` and in
+ * the strings of arguments (llmcall/template.h) let a script quote what a tool really found, and pass it to another. */
 #include "llmcall/script.h"
 
 #include "common/cleanup.h"
 #include "common/err.h"
+#include "llmcall/template.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -63,35 +63,13 @@ static int check_elements(const json_t *array, struct json_place *at, size_t mos
     return 0;
 }
 
-#define TEMPLATE "{{tool"
-
-/* Finds the next template at or behind `from`: NULL when there is none. *end is behind its }}, or NULL when it has
- * none. `{{tool` followed by anything but `}}` or `:` is plain text, as in {{tools}}. */
-static const char *find_template(const char *from, const char **end) {
-    for (const char *p = from; (p = strstr(p, TEMPLATE)); p++) {
-        const char *behind = p + strlen(TEMPLATE);
-        if (*behind != ':' && strncmp(behind, "}}", 2) != 0)
-            continue;
-        const char *close = strstr(behind, "}}");
-        *end = close ? close + 2 : NULL;
-        return p;
-    }
-    return NULL;
+static int check_templates(const json_t *value, struct json_place *at) {
+    const char *what = template_check(json_string_value(value));
+    return what ? wrong(at, what) : 0;
 }
 
 static int check_content(const json_t *value, struct json_place *at) {
-    if (!json_is_string(value))
-        return wrong(at, "expected a string");
-    const char *end, *p = json_string_value(value);
-    while ((p = find_template(p, &end))) {
-        if (!end)
-            return wrong(at, "{{tool: without }}");
-        const char *pointer = p + strlen(TEMPLATE) + 1;
-        if (p[strlen(TEMPLATE)] == ':' && *pointer != '/')
-            return wrong(at, "behind {{tool: a JSON Pointer is expected, as in {{tool:/text}}");
-        p = end;
-    }
-    return 0;
+    return json_is_string(value) ? check_templates(value, at) : wrong(at, "expected a string");
 }
 
 static int check_tool_name(const json_t *value, struct json_place *at) {
@@ -99,10 +77,30 @@ static int check_tool_name(const json_t *value, struct json_place *at) {
     return n >= 1 && n <= 63 ? 0 : wrong(at, "expected a string of 1 to 63 bytes");
 }
 
+/* The strings inside arguments; keys are taken as they are. The parser has limited the depth. */
+static int check_inside(const json_t *value, struct json_place *at) {
+    const char *key;
+    json_t *member;
+    size_t i;
+    int r = json_is_string(value) ? check_templates(value, at) : 0;
+    json_object_foreach((json_t *)(uintptr_t)value, key, member) {
+        json_place_push(at, key);
+        if (r == 0 && (r = check_inside(member, at)) == 0)
+            json_place_pop(at);
+    }
+    json_array_foreach(value, i, member) {
+        json_place_index(at, i);
+        if (r == 0 && (r = check_inside(member, at)) == 0)
+            json_place_pop(at);
+    }
+    return r;
+}
+
 static int check_arguments(const json_t *value, struct json_place *at) {
-    return json_is_object(value) || json_is_string(value)
-               ? 0
-               : wrong(at, "expected an object (or a string, which is passed on as it is)");
+    if (json_is_string(value)) /* passed on as it is */
+        return 0;
+    return json_is_object(value) ? check_inside(value, at)
+                                 : wrong(at, "expected an object (or a string, which is passed on as it is)");
 }
 
 static int check_call(const json_t *value, struct json_place *at) {
@@ -224,81 +222,73 @@ static const char *last_tool(const json_t *messages) {
     return NULL;
 }
 
-/* Appends what the pointer finds in the content of a tool message: a string as it is, anything else as JSON. */
-static int add_place(struct buf *b, const char *content, const char *pointer) {
-    auto_json json_t *parsed = NULL;
-    if (json_parse(content, strlen(content), JSON_TEXT_MAX, &parsed) < 0)
-        return err_raise(-EINVAL, "{{tool:%s}}: the last tool result is not JSON", pointer);
-    json_t *place = json_at(parsed, pointer);
-    if (!place)
-        return err_raise(-EINVAL, "{{tool:%s}}: the last tool result has no such member", pointer);
-    if (json_is_string(place))
-        return buf_addz(b, json_string_value(place));
-    auto_free char *text = NULL;
-    size_t n;
-    int r = json_text(place, CONTENT_MAX, &text, &n);
-    return r < 0 ? err_up(r) : buf_add(b, text, n);
+static int fill_string(const json_t *from, const char *tool, json_t **out) {
+    auto_buf struct buf filled = BUF_NULL(CONTENT_MAX);
+    int r = template_fill(json_string_value(from), tool, &filled);
+    if (r < 0)
+        return err_up(r);
+    *out = json_stringn(filled.p ? filled.p : "", filled.n);
+    return *out ? 0 : err_raise(-ENOMEM, "no memory for the message");
 }
 
-static int add_template(struct buf *b, const char *p, const char *end, const char *content) {
-    const char *behind = p + strlen(TEMPLATE);
-    if (!content)
-        return err_raise(-EINVAL, "{{tool}}: the request holds no tool result with text");
-    if (*behind != ':')
-        return buf_addz(b, content);
-    auto_free char *pointer = strndup(behind + 1, (size_t)(end - behind) - 3);
-    return pointer ? add_place(b, content, pointer) : err_raise(-ENOMEM, "script");
-}
-
-/* The text of `content` with its templates filled in. */
-static int fill_content(const char *from, const char *tool, struct buf *b) {
-    const char *end, *p;
-    for (; (p = find_template(from, &end)); from = end) {
-        (void)buf_add(b, from, (size_t)(p - from));
-        int r = add_template(b, p, end, tool);
-        if (r < 0 && !buf_failed(b))
-            return err_up(r);
+/* Arguments with the templates of their strings filled in: *out is a copy, a new reference. */
+static int fill_inside(const json_t *from, const char *tool, json_t **out) {
+    if (json_is_string(from))
+        return fill_string(from, tool, out);
+    auto_json json_t *copy = json_deep_copy(from);
+    const char *key;
+    json_t *member, *filled;
+    size_t i;
+    int r = copy ? 0 : err_raise(-ENOMEM, "no memory for the message");
+    json_object_foreach((json_t *)(uintptr_t)from, key, member) {
+        if (r == 0 && (r = fill_inside(member, tool, &filled)) == 0)
+            (void)json_object_set_new(copy, key, filled);
     }
-    (void)buf_addz(b, from);
-    if (buf_failed(b))
-        return err_raise(b->failure, "the content is longer than %u bytes with its templates filled in", CONTENT_MAX);
-    return 0;
+    json_array_foreach(from, i, member) {
+        if (r == 0 && (r = fill_inside(member, tool, &filled)) == 0)
+            (void)json_array_set_new(copy, i, filled);
+    }
+    *out = r == 0 ? take_ptr(&copy) : NULL;
+    return r;
 }
 
-static json_t *make_call(const json_t *call, size_t reply, size_t number) {
-    auto_free char *text = NULL;
+static int arguments_text(const json_t *arguments, const char *tool, char **out) {
+    auto_json json_t *filled = NULL;
     size_t n;
+    int r = fill_inside(arguments, tool, &filled);
+    return r < 0 ? r : json_text(filled, OUTCOME_MESSAGE_MAX, out, &n);
+}
+
+static int add_call(json_t *list, const json_t *call, size_t reply, const char *tool) {
+    auto_free char *text = NULL;
     const json_t *arguments = json_object_get(call, "arguments");
     const char *as_text = json_string_value(arguments);
-    if (!as_text && json_text(arguments, OUTCOME_MESSAGE_MAX, &text, &n) < 0)
-        return NULL;
+    int r = as_text ? 0 : arguments_text(arguments, tool, &text);
+    if (r < 0)
+        return err_up(r);
     char id[64];
-    (void)snprintf(id, sizeof id, "call_%zu_%zu", reply, number);
-    return json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "type", "function", "function", "name",
-                     json_str(call, "name"), "arguments", as_text ? as_text : text);
+    (void)snprintf(id, sizeof id, "call_%zu_%zu", reply, json_array_size(list) + 1);
+    json_t *made = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "type", "function", "function", "name",
+                             json_str(call, "name"), "arguments", as_text ? as_text : text);
+    return json_array_append_new(list, made) == 0 ? 0 : err_raise(-ENOMEM, "no memory for the message");
 }
 
 /* The assistant message of an entry: a new reference. -EINVAL, -EMSGSIZE, -ENOMEM. */
 static int make_message(const json_t *entry, size_t number, const char *tool, json_t **out) {
-    auto_buf struct buf content = BUF_NULL(CONTENT_MAX);
-    const char *from = json_str(entry, "content");
-    int r = from ? fill_content(from, tool, &content) : 0;
+    auto_json json_t *content = NULL, *list = NULL;
+    const json_t *text = json_object_get(entry, "content"), *calls = json_object_get(entry, "tool_calls"), *call;
+    size_t i;
+    int r = text ? fill_string(text, tool, &content) : 0;
+    if (r == 0 && calls && !(list = json_array()))
+        return err_raise(-ENOMEM, "no memory for the message");
+    json_array_foreach(calls, i, call) {
+        r = r == 0 ? add_call(list, call, number, tool) : r;
+    }
     if (r < 0)
         return err_up(r);
-    (void)buf_add(&content, "", 1);
-    auto_json json_t *message = json_pack("{s:s, s:s?}", "role", "assistant", "content", from ? content.p : NULL);
-    const json_t *calls = json_object_get(entry, "tool_calls");
-    if (calls && message)
-        json_object_set_new(message, "tool_calls", json_array());
-    json_t *list = json_object_get(message, "tool_calls"), *call;
-    size_t i;
-    json_array_foreach(calls, i, call) {
-        if (json_array_append_new(list, make_call(call, number, i + 1)) < 0)
-            return err_raise(-ENOMEM, "no memory for the message");
-    }
-    if (!message || (calls && !list))
+    *out = json_pack("{s:s, s:O?}", "role", "assistant", "content", content);
+    if (!*out || (list && json_object_set(*out, "tool_calls", list) < 0))
         return err_raise(-ENOMEM, "no memory for the message");
-    *out = take_ptr(&message);
     return 0;
 }
 
@@ -311,7 +301,7 @@ static void answer_entry(const json_t *entry, size_t number, const char *tool, s
     auto_json json_t *message = NULL;
     int r = make_message(entry, number, tool, &message);
     if (r < 0) {
-        outcome_fail(out, r == -EMSGSIZE ? "too_large" : "bad_reply", 0, "script /replies/%zu/content: %s", number - 1,
+        outcome_fail(out, r == -EMSGSIZE ? "too_large" : "bad_reply", 0, "script /replies/%zu: %s", number - 1,
                      err_text());
         return;
     }

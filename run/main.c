@@ -49,7 +49,6 @@ static int on_refused(void *self, struct chan *from, struct msg *m) {
     return 0;
 }
 
-
 static const struct accept accepts[] = {
     {MSG_OPEN_RUNS_ARE, M(EVENTLOG), 0, on_open_runs},
     {MSG_REFUSED, M(EVENTLOG), 0, on_refused},

@@ -115,7 +115,7 @@ static int parse_actors(struct reading *r, const char *value, void *at) {
 }
 
 static int parse_uid(struct reading *r, const char *value, void *at) {
-    uint32_t id;
+    uint32_t id = 0;
     if (parse_u32(r, value, &id) < 0)
         return -EINVAL;
     if (id == 0 || id == 65534)
@@ -185,9 +185,9 @@ static const struct key keys[] = {
 
 #define AT(field) offsetof(struct spec_provider, field)
 static const struct key provider_keys[] = {
-    {"provider", "kind", parse_kind, AT(kind), 0},          {"provider", "script", parse_path, AT(path), 0},
-    {"provider", "url", parse_url, AT(url), 0},             {"provider", "key_file", parse_path, AT(key_file), 0},
-    {"provider", "ca_file", parse_path, AT(ca_file), 0},    {"provider", "model", parse_text, AT(model), 0},
+    {"provider", "kind", parse_kind, AT(kind), 0},        {"provider", "script", parse_path, AT(path), 0},
+    {"provider", "url", parse_url, AT(url), 0},           {"provider", "key_file", parse_path, AT(key_file), 0},
+    {"provider", "ca_file", parse_path, AT(ca_file), 0},  {"provider", "model", parse_text, AT(model), 0},
     {"provider", "timeout", parse_ms, AT(timeout_ms), 1},
 };
 #undef AT
@@ -201,7 +201,9 @@ static int set(struct reading *r, const struct key *key, const char *value, void
         (void)snprintf(why, sizeof why, "%s", r->why);
         return refuse(r, "[%s] %s: %.400s", key->section, key->name, why);
     }
-    int64_t n = key->parse == parse_ms ? *(int64_t *)at : key->parse == parse_u32 ? (int64_t) * (uint32_t *)at : key->least;
+    int64_t n = key->parse == parse_ms    ? *(int64_t *)at
+                : key->parse == parse_u32 ? (int64_t) * (uint32_t *)at
+                                          : key->least;
     if (n < key->least)
         return refuse(r, "[%s] %s: at least %lld", key->section, key->name, (long long)key->least);
     return 0;
@@ -213,7 +215,7 @@ static struct spec_provider *provider(struct reading *r, const char *section) {
     size_t n = strlen(section);
     if (n < sizeof "provider \"\"" || n >= sizeof name || section[n - 1] != '"')
         return NULL;
-    (void)snprintf(name, sizeof name, "%.*s", (int)(n - sizeof "provider \"" ), section + sizeof "provider \"" - 1);
+    (void)snprintf(name, sizeof name, "%.*s", (int)(n - sizeof "provider \""), section + sizeof "provider \"" - 1);
     if (!name_valid(name))
         return NULL;
     struct spec *spec = r->spec;
@@ -231,8 +233,8 @@ static struct spec_provider *provider(struct reading *r, const char *section) {
 static int on_provider(struct reading *r, const char *section, const char *name, const char *value) {
     struct spec_provider *p = provider(r, section);
     if (!p)
-        return refuse(r, "[%.80s]: expected [provider \"NAME\"] with letters, digits, '.', '_' or '-'; at most %u", section,
-                      SPEC_PROVIDERS_MAX);
+        return refuse(r, "[%.80s]: expected [provider \"NAME\"] with letters, digits, '.', '_' or '-'; at most %u",
+                      section, SPEC_PROVIDERS_MAX);
     for (size_t i = 0; i < sizeof provider_keys / sizeof *provider_keys; i++)
         if (strcmp(provider_keys[i].name, name) == 0)
             return set(r, &provider_keys[i], value, p);

@@ -4,7 +4,6 @@
 
 #include "supervisor/worker.h"
 
-
 /* A peer's endpoint: its channel and, for a run at toolcalls, its sealed grants. */
 struct endpoint {
     struct chan *chan;

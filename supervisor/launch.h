@@ -8,7 +8,7 @@
 
 struct launch {
     int state, runtime, listener; /* locked folders; listening socket */
-    int status;          /* root's line, readable */
+    int status;                   /* root's line, readable */
     pid_t root;
     const char *what, *fix; /* after a failure: for the person; err_text() is the why */
 };

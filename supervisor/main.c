@@ -1,6 +1,6 @@
-/* somad. The launcher makes the boundary and dies last: it reads the configuration, takes the state folder's lock, binds
- * the door, makes the PID namespace whose first process is root, and then only waits, forwarding what its terminal or
- * service manager tells it. `somad --root` is what it executes inside.
+/* somad. The launcher makes the boundary and dies last: it reads the configuration, takes the state folder's lock,
+ * binds the door, makes the PID namespace whose first process is root, and then only waits, forwarding what its
+ * terminal or service manager tells it. `somad --root` is what it executes inside.
  *
  *   TERM stop in order, exit 0     INT the same, exit 130; a second one kills     QUIT kill     HUP reload
  *
@@ -48,12 +48,10 @@ static int fail(const struct options *o, int code, const char *what, const char 
 }
 
 static int parse(int argc, char **argv, struct options *o) {
-    static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
-                                          {"short-lived", no_argument, NULL, 's'},
-                                          {"ready-fd", required_argument, NULL, 'r'},
-                                          {"check", no_argument, NULL, 'k'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
+    static const struct option longs[] = {
+        {"config", required_argument, NULL, 'c'},   {"short-lived", no_argument, NULL, 's'},
+        {"ready-fd", required_argument, NULL, 'r'}, {"check", no_argument, NULL, 'k'},
+        {"help", no_argument, NULL, 'h'},           {0}};
     int c;
     while ((c = getopt_long(argc, argv, "c:h", longs, NULL)) >= 0) {
         if (c == 'c')

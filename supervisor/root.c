@@ -1,5 +1,5 @@
-/* The loop of root: signals, deaths and ready frames become events of the restart policy (rest_for_one over the table in
- * tree.c); its actions become starts and signals. Root dies with its launcher: PDEATHSIG is set first, then the
+/* The loop of root: signals, deaths and ready frames become events of the restart policy (rest_for_one over the table
+ * in tree.c); its actions become starts and signals. Root dies with its launcher: PDEATHSIG is set first, then the
  * launcher's pidfd is polled once, which closes the window before it; afterwards it stays in the loop. */
 #include "supervisor/root.h"
 
@@ -12,8 +12,8 @@
 #include "supervisor/tree.h"
 
 #include <fcntl.h>
-#include <stdarg.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -260,19 +260,21 @@ static int on_stop_tree(void *self, struct chan *from, struct msg *m) {
 
 static int on_list(void *self, struct chan *from, struct msg *m) {
     auto_buf struct buf out = BUF_NULL(FRAME_PACKET_MAX);
-    (void)buf_printf(&out, "[{\"role\":\"launcher\",\"id\":\"launcher\",\"pid\":%d,\"generation\":1,\"restarts\":0,"
-                           "\"state\":\"up\",\"age_ms\":%lld}",
+    (void)buf_printf(&out,
+                     "[{\"role\":\"launcher\",\"id\":\"launcher\",\"pid\":%d,\"generation\":1,\"restarts\":0,"
+                     "\"state\":\"up\",\"age_ms\":%lld}",
                      spawn_host_pid(ROOT_FD_LAUNCHER), (long long)(now_ms() - root.booted_ms));
-    (void)buf_printf(&out, ",{\"role\":\"root\",\"id\":\"root\",\"pid\":%d,\"generation\":1,\"restarts\":0,"
-                           "\"state\":\"up\",\"age_ms\":%lld}",
+    (void)buf_printf(&out,
+                     ",{\"role\":\"root\",\"id\":\"root\",\"pid\":%d,\"generation\":1,\"restarts\":0,"
+                     "\"state\":\"up\",\"age_ms\":%lld}",
                      host_pid(), (long long)(now_ms() - root.booted_ms));
     for (uint32_t i = 0; i < TREE_CHILDREN; i++)
         (void)buf_printf(&out,
                          ",{\"role\":\"%s\",\"id\":\"%s\",\"pid\":%d,\"generation\":%u,\"restarts\":%u,"
                          "\"state\":\"%s\",\"age_ms\":%lld}",
-                         role_name(tree[i].role), role_name(tree[i].role), root.children[i].pid ? root.children[i].host_pid : 0,
-                         root.children[i].generation, root.children[i].restarts,
-                         restart_child_state_name(root.policy.child[i].state),
+                         role_name(tree[i].role), role_name(tree[i].role),
+                         root.children[i].pid ? root.children[i].host_pid : 0, root.children[i].generation,
+                         root.children[i].restarts, restart_child_state_name(root.policy.child[i].state),
                          (long long)(now_ms() - root.children[i].started_ms));
     (void)buf_addz(&out, "]");
     struct msg_listing listing = {.children = {out.p, out.n}};
@@ -301,9 +303,9 @@ static int on_refused(void *self, struct chan *from, struct msg *m) {
 }
 
 static const struct accept accepts[] = {
-    {MSG_READY, M_STATIC, 0, on_ready},        {MSG_IDLE, M(GATEWAY), 0, on_idle},
-    {MSG_BUSY, M(GATEWAY), 0, on_busy},        {MSG_STOP_TREE, M(GATEWAY), 0, on_stop_tree},
-    {MSG_LIST, M(GATEWAY), 0, on_list},        {MSG_DURABLE, M(EVENTLOG), 0, on_durable},
+    {MSG_READY, M_STATIC, 0, on_ready},          {MSG_IDLE, M(GATEWAY), 0, on_idle},
+    {MSG_BUSY, M(GATEWAY), 0, on_busy},          {MSG_STOP_TREE, M(GATEWAY), 0, on_stop_tree},
+    {MSG_LIST, M(GATEWAY), 0, on_list},          {MSG_DURABLE, M(EVENTLOG), 0, on_durable},
     {MSG_ACCEPTED, M(EVENTLOG), 0, on_accepted}, {MSG_REFUSED, M(EVENTLOG), 0, on_refused},
 };
 
@@ -324,7 +326,7 @@ static const struct role root_role = {
     .id = ROLE_ROOT,
     .accepts = accepts,
     .n_accepts = sizeof accepts / sizeof *accepts,
-    .profile = {.keep_capabilities = true},
+    .profile = {.keep_capabilities = true, .data_bytes = UINT64_MAX}, /* inherited: tools have limits of their own */
     .closed = on_closed,
 };
 

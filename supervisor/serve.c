@@ -72,7 +72,6 @@ static const struct worker_kind *kind_of(const struct sup *sup, int role) {
     return NULL;
 }
 
-
 static void identify(struct worker *worker, const struct peer *who) {
     struct worker_start *start = &worker->start;
     start->owner = *who;

@@ -161,8 +161,8 @@ static void exec_body(const char *path, const char *name, int control, bool map,
         failed = errno ? errno : EPERM;
     /* both may be any number: move them out of each other's way, then to 3 and 4 */
     int a = fcntl(control, F_DUPFD, 10), b = fcntl(report, F_DUPFD, 10);
-    if (!failed && (a < 0 || b < 0 || dup2(a, 3) < 0 || dup3(b, 4, O_CLOEXEC) < 0 ||
-                    syscall(SYS_close_range, 5U, ~0U, 0U) < 0))
+    if (!failed &&
+        (a < 0 || b < 0 || dup2(a, 3) < 0 || dup3(b, 4, O_CLOEXEC) < 0 || syscall(SYS_close_range, 5U, ~0U, 0U) < 0))
         failed = errno;
     if (!failed) {
         tell = 4;

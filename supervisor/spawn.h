@@ -11,9 +11,9 @@
 #include <sys/types.h>
 
 struct spawn {
-    int slot[SLOT__END];           /* descriptors to stand in the child's slots, by number; -1 = none */
-    bool new_pid, new_user;        /* namespaces of its own */
-    int (*body)(void *arg);        /* runs in the child; its result is the exit status */
+    int slot[SLOT__END];    /* descriptors to stand in the child's slots, by number; -1 = none */
+    bool new_pid, new_user; /* namespaces of its own */
+    int (*body)(void *arg); /* runs in the child; its result is the exit status */
     void *arg;
 };
 

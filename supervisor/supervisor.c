@@ -380,9 +380,9 @@ static void reaped(struct sup *sup, pid_t pid, int status, const struct rusage *
     if (worker->kind->restart == PERMANENT)
         sup_kill_answered(sup, worker);
     bool normal = !end.signal && end.code == 0;
-    sup_policy(sup, worker,
-               (struct restart_event){
-                   .type = RESTART_EV_EXIT, .generation = worker->start.generation, .normal = normal});
+    sup_policy(
+        sup, worker,
+        (struct restart_event){.type = RESTART_EV_EXIT, .generation = worker->start.generation, .normal = normal});
 }
 
 /* One SIGCHLD may stand for many deaths: the one it names first, then a sweep. */

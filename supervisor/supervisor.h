@@ -11,8 +11,8 @@ struct sup;
 struct worker_kind {
     const struct role *role;
     enum restart_type restart;
-    bool scope;      /* the worker is PID 1 of a PID namespace of its own */
-    uint32_t wires;  /* set of roles to which each worker gets an endpoint of its own */
+    bool scope;     /* the worker is PID 1 of a PID namespace of its own */
+    uint32_t wires; /* set of roles to which each worker gets an endpoint of its own */
 };
 
 /* One spawn on its way: hooks may fill descriptors (the library closes `secret`) and
@@ -29,14 +29,14 @@ struct kind {
     const struct worker_kind *workers;
     size_t n_workers;
     struct profile profile;
-    int (*boot)(struct sup *sup);                              /* before ready; may be NULL */
-    bool boot_ready;                                           /* the kind itself says role_ready(), later */
-    int (*prepare)(struct sup *sup, struct sup_spawn *spawn);  /* before each fork; negative = refused with err_text() */
-    int (*child_init)(const struct worker_start *start);       /* in the child, before the role; may be NULL */
-    const struct accept *accepts;                              /* further messages of this kind; may be NULL */
+    int (*boot)(struct sup *sup);                             /* before ready; may be NULL */
+    bool boot_ready;                                          /* the kind itself says role_ready(), later */
+    int (*prepare)(struct sup *sup, struct sup_spawn *spawn); /* before each fork; negative = refused with err_text() */
+    int (*child_init)(const struct worker_start *start);      /* in the child, before the role; may be NULL */
+    const struct accept *accepts;                             /* further messages of this kind; may be NULL */
     size_t n_accepts;
-    void (*up)(struct sup *sup, const struct worker_start *start, pid_t host_pid);   /* a worker runs; may be NULL */
-    void (*down)(struct sup *sup, const struct worker_start *start, bool final);     /* reaped; may be NULL */
+    void (*up)(struct sup *sup, const struct worker_start *start, pid_t host_pid); /* a worker runs; may be NULL */
+    void (*down)(struct sup *sup, const struct worker_start *start, bool final);   /* reaped; may be NULL */
 };
 
 int sup_main(const struct kind *kind, int argc, char **argv);

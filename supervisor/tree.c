@@ -56,8 +56,7 @@ static int connect_one(struct tree_child *children, struct tree_child *child, en
     if (r < 0)
         return err_up(r);
     auto_close int theirs = pair[0], ours = pair[1];
-    struct msg_introduce introduce = {
-        .role = role_name(self), .pid = child->host_pid, .generation = child->generation};
+    struct msg_introduce introduce = {.role = role_name(self), .pid = child->host_pid, .generation = child->generation};
     r = chan_send_fds(server->control, MSG_INTRODUCE, &introduce, &theirs, 1);
     if (r < 0)
         return err_up(r);

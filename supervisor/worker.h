@@ -7,8 +7,8 @@
 #include <sys/resource.h>
 
 #define WORKER_BUCKETS 1024u
-#define WATCHERS_MAX 8u      /* monitors beside the owner's, of one worker */
-#define KILLERS_MAX 8192u    /* unanswered kill requests of one supervisor; the next one costs its sender the endpoint */
+#define WATCHERS_MAX 8u   /* monitors beside the owner's, of one worker */
+#define KILLERS_MAX 8192u /* unanswered kill requests of one supervisor; the next one costs its sender the endpoint */
 
 /* How an incarnation ended. */
 struct ended {
@@ -25,13 +25,13 @@ struct worker {
     pid_t pid, host_pid; /* 0 = not running */
     uint32_t restarts;
     int64_t started_ms;
-    int monitor;               /* the owner's; -1 = nobody watches */
+    int monitor; /* the owner's; -1 = nobody watches */
     int watchers[WATCHERS_MAX];
     uint32_t n_watchers;
-    int grants;                /* kept for incarnations to come; -1 = none */
-    struct chan *own_link;     /* the owner's end, when this supervisor itself is the owner */
+    int grants;                    /* kept for incarnations to come; -1 = none */
+    struct chan *own_link;         /* the owner's end, when this supervisor itself is the owner */
     struct restart_policy *policy; /* NULL for temporary workers */
-    struct loop_timer timer;   /* the policy's next deadline, or the grace of a kill */
+    struct loop_timer timer;       /* the policy's next deadline, or the grace of a kill */
     bool killed, stopping;
     struct ended last;
 };

@@ -69,7 +69,7 @@ static int map_namespace(const struct stat *st, const struct spec *spec) {
     return r < 0 ? r : ns;
 }
 
-static int idmap(const char *path, int dir, const struct spec *spec) {
+static int idmap(const char *path, int dir, bool writable, const struct spec *spec) {
     struct stat st;
     if (fstat(dir, &st) < 0)
         return err_raise(-errno, "fstat %s", path);
@@ -79,7 +79,8 @@ static int idmap(const char *path, int dir, const struct spec *spec) {
     auto_close int tree = (int)syscall(SYS_open_tree, dir, "", OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH);
     if (tree < 0)
         return err_raise(-errno, "open_tree %s: %s", path, strerror(errno));
-    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+    uint64_t read_only = writable ? 0u : (uint64_t)MOUNT_ATTR_RDONLY;
+    struct mount_attr attr = {.attr_set = read_only | MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
                               .userns_fd = (uint64_t)ns};
     if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0)
         return take_fd(&tree);
@@ -91,13 +92,25 @@ static int idmap(const char *path, int dir, const struct spec *spec) {
                      path, strerror(error));
 }
 
+/* A folder for reading that lies in one for writing: what tools wrote there belongs to the folder's owner, so it must
+ * be seen through the same map. Any other folder for reading is never mapped: its owner's private files stay private.
+ */
+static bool within_write_root(const char *path, const struct spec *spec) {
+    for (uint32_t i = 0; i < spec->n_write_roots; i++) {
+        size_t n = strlen(spec->write_roots[i]);
+        if (strncmp(path, spec->write_roots[i], n) == 0 && (path[n] == 0 || path[n] == '/'))
+            return true;
+    }
+    return false;
+}
+
 static int open_root(const char *path, bool writable, const struct spec *spec) {
     auto_close int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return err_raise(-errno, "[policy] %s=%s: %s", writable ? "write" : "read", path, strerror(errno));
-    if (!writable || !spec->privileged)
+    if (!spec->privileged || (!writable && !within_write_root(path, spec)))
         return take_fd(&dir);
-    return idmap(path, dir, spec);
+    return idmap(path, dir, writable, spec);
 }
 
 int roots_open(const struct spec *spec, struct roots *out) {

@@ -17,7 +17,8 @@
 #include "tests/actor/fakes.h"
 
 #define CATALOG                                                                                                        \
-    "{\"generation\":1,\"tools\":[{\"name\":\"wc\",\"description\":\"counts\",\"input_schema\":{\"type\":\"object\",\"properties\":"               \
+    "{\"generation\":1,\"tools\":[{\"name\":\"wc\",\"description\":\"counts\",\"input_schema\":{\"type\":\"object\","  \
+    "\"properties\":"                                                                                                  \
     "{\"text\":{\"type\":\"string\"}},\"required\":[\"text\"]}},"                                                      \
     "{\"name\":\"rm\",\"description\":\"not allowed\",\"input_schema\":{\"type\":\"object\"}}]}"
 #define DEFINITION(llm_calls, steps, timeout_ms)                                                                       \

@@ -11,11 +11,12 @@
 
 static void become(struct tree *t, struct client *c, const char *const words[]) __attribute__((noreturn));
 static void become(struct tree *t, struct client *c, const char *const words[]) {
-    char home[PATH_SIZE + 8], config[PATH_SIZE + 16];
+    char home[PATH_SIZE + 8], config[PATH_SIZE + 16], asan[1024] = "ASAN_OPTIONS=";
+    const char *options = getenv("ASAN_OPTIONS");
     (void)snprintf(home, sizeof home, "HOME=%s", t->dir);
     (void)snprintf(config, sizeof config, "SOMA_CONFIG=%s", t->conf);
-    char *env[] = {home, config, (char[]){"PATH=/usr/bin:/bin"}, (char[]){"TZ=UTC"}, (char[]){"LC_ALL=C"}, NULL, NULL};
-    env[5] = getenv("ASAN_OPTIONS") ? getenv("ASAN_OPTIONS") - strlen("ASAN_OPTIONS=") : NULL;
+    char *env[] = {home, config, (char[]){"PATH=/usr/bin:/bin"}, (char[]){"TZ=UTC"}, (char[]){"LC_ALL=C"}, asan, NULL};
+    (void)snprintf(asan, sizeof asan, "ASAN_OPTIONS=%s", options ? options : "");
     int null = open("/dev/null", O_RDONLY);
     sigset_t none;
     (void)sigemptyset(&none);

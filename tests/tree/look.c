@@ -105,7 +105,7 @@ size_t tree_count(struct tree *t, const char *role) {
 
 struct proc tree_await_state(struct tree *t, const char *role, const char *id, const char *state) {
     struct proc p;
-    WAIT(tree_find_state(t, role, id, state, &p), "%s %s %s", role, id ? id : "", state ? state : "");
+    WAIT(tree_find_state(t, role, id, state, &p) && (!state || proc_rests(p)), "%s %s %s", role, id ? id : "", state ? state : "");
     return p;
 }
 
@@ -133,4 +133,33 @@ void proc_thaw(struct proc p) {
 void proc_kill(struct proc p) {
     proc_signal(p, SIGKILL);
     WAIT(!proc_alive(p), "SIGKILL of %d", p.pid);
+}
+
+/* ---- points ---- */
+
+struct proc tree_hold_accepted(struct tree *t, char id[32]) {
+    struct proc run = tree_await_state(t, "run", NULL, "accepted");
+    char own[80];
+    proc_freeze(run);
+    struct proc_info info;
+    CHECK(proc_read(run.pid, &info));
+    title_id(info.title, own);
+    (void)snprintf(id, 32, "%.31s", own);
+    proc_thaw(tree_await(t, "eventlog", NULL));
+    WAIT(tree_logged(t, "run", id, "run.accepted"), "%s", id);
+    return run;
+}
+
+void tree_below(struct proc p, struct proc_list *out) {
+    out->n = 0;
+    if (proc_read(p.pid, &out->at[0]) && proc_same(out->at[0].id, p))
+        out->n = 1;
+    proc_below(p.pid, false, out);
+}
+
+size_t list_alive(const struct proc_list *list) {
+    size_t n = 0;
+    for (size_t i = 0; i < list->n; i++)
+        n += proc_alive(list->at[i].id);
+    return n;
 }

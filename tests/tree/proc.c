@@ -74,6 +74,11 @@ bool proc_stopped(struct proc p) {
     return read_stat(p.pid, &info) && proc_same(info.id, p) && (info.state == 'T' || info.state == 't');
 }
 
+bool proc_rests(struct proc p) {
+    struct proc_info info;
+    return read_stat(p.pid, &info) && proc_same(info.id, p) && info.state == 'S';
+}
+
 /* ---- below ---- */
 
 static void add(struct proc_list *out, pid_t pid, bool zombies) {

@@ -36,6 +36,8 @@ bool proc_alive(struct proc p);
 bool proc_same(struct proc a, struct proc b);
 /* Stopped by a signal, all of it. */
 bool proc_stopped(struct proc p);
+/* Asleep: what it began before it changed its title is done. */
+bool proc_rests(struct proc p);
 
 /* Adds all living descendants of `pid` (zombies too when `zombies`), parents before children. What is born or dies
  * meanwhile may be in or out. */

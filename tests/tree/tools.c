@@ -69,11 +69,10 @@ void gate_make(struct tree *t, const char *name) {
     CHECK(chmod(tree_path(t, name), 0666) == 0, "%s", name);
 }
 
-/* Opened for both ways, a FIFO needs nobody at the other end: fifo(7). The descriptor must stay open until the word is
- * read, else it is lost; hence the copy kept for the case's life. */
-void gate_open(struct tree *t, const char *name) {
+/* Opened for both ways, a FIFO needs nobody at the other end: fifo(7). */
+int gate_open(struct tree *t, const char *name) {
     int fd = open(tree_path(t, name), O_RDWR | O_NONBLOCK | O_CLOEXEC);
     CHECK(fd >= 0, "%s", name);
     CHECK(write(fd, "open\n", 5) == 5, "%s", name);
-    t->baseline++; /* it is ours until the end */
+    return fd;
 }

@@ -16,12 +16,11 @@
 
 void tools_write(struct tree *t);
 
-/* A gate: made closed, opened for whoever waits there or comes later. */
+/* A gate: made closed; opened for whoever waits there, and for whoever comes while the descriptor returned is open. */
 void gate_make(struct tree *t, const char *name);
-void gate_open(struct tree *t, const char *name);
+int gate_open(struct tree *t, const char *name);
 
-/* The environment every case starts with: soma.conf, tools, the scripted provider and an actor "helper" that may use
- * all of the tools above. */
+/* An actor "helper" that may use note, once, peek and linger, and the script of its model. */
 void tools_actor(struct tree *t, const char *script);
 
 #endif

@@ -34,11 +34,12 @@ struct tree_case {
 int tree_main(int argc, char **argv, const struct tree_case *cases, size_t n);
 
 /* Ends the case with a failure, after telling what the tree looks like. */
-void tree_failed(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4), noreturn));
+void tree_failed(const char *file, int line, const char *what, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5), noreturn));
 #define CHECK(condition, ...)                                                                                          \
     do {                                                                                                               \
         if (!(condition))                                                                                              \
-            tree_failed(__FILE__, __LINE__, #condition ": " __VA_ARGS__);                                              \
+            tree_failed(__FILE__, __LINE__, #condition, " " __VA_ARGS__);                                              \
     } while (0)
 
 /* Milliseconds times SOMA_TEST_SLACK. */
@@ -51,9 +52,16 @@ void poll_pause(void); /* between two looks of a WAIT */
         int64_t until_ = now_ms() + slack_ms(ms);                                                                      \
         while (!(condition)) {                                                                                         \
             if (now_ms() > until_)                                                                                     \
-                tree_failed(__FILE__, __LINE__, "never: " #condition ": " __VA_ARGS__);                                \
+                tree_failed(__FILE__, __LINE__, "never " #condition, " " __VA_ARGS__);                                 \
             poll_pause();                                                                                              \
         }                                                                                                              \
+    } while (0)
+
+/* Looks for a while: the condition holds every time. Only for what must not happen while something is frozen. */
+#define HOLDS(ms, condition, ...)                                                                                      \
+    do {                                                                                                               \
+        for (int64_t until_ = now_ms() + (ms); now_ms() < until_; poll_pause())                                        \
+            CHECK(condition, __VA_ARGS__);                                                                             \
     } while (0)
 
 /* ---- the tree ---- */
@@ -97,7 +105,7 @@ void tree_check_empty(struct tree *t);
 bool tree_find(struct tree *t, const char *role, const char *id, struct proc *out);
 bool tree_find_state(struct tree *t, const char *role, const char *id, const char *state, struct proc *out);
 size_t tree_count(struct tree *t, const char *role);
-/* Waits for it. */
+/* Waits for it; with a state also until it rests there, asleep. */
 struct proc tree_await(struct tree *t, const char *role, const char *id);
 struct proc tree_await_state(struct tree *t, const char *role, const char *id, const char *state);
 void tree_all(struct tree *t, struct proc_list *out);
@@ -111,6 +119,13 @@ void proc_freeze(struct proc p);            /* SIGSTOP, and waits until it stand
 void proc_thaw(struct proc p);
 /* SIGKILL, and waits until it is dead. */
 void proc_kill(struct proc p);
+
+/* With the event log frozen before a run is asked for: waits for the run's process, freezes it, and lets the log go on
+ * until run.accepted is on disk. Then the run stands exactly there. */
+struct proc tree_hold_accepted(struct tree *t, char id[32]);
+/* Everything alive below a process, itself first. */
+void tree_below(struct proc p, struct proc_list *out);
+size_t list_alive(const struct proc_list *list);
 
 /* ---- the log ---- */
 
@@ -131,6 +146,7 @@ void tree_rpc_close(struct tree *t);
 json_t *tree_call(struct tree *t, const char *method, json_t *params);
 /* Error of a call that must be refused. */
 json_t *tree_refused(struct tree *t, const char *method, json_t *params);
+const char *rpc_error(const json_t *error); /* its E_ name, or "" */
 /* Starts a run over the door; its id into out (a char[32]). */
 void tree_start_run(struct tree *t, const char *plan, bool detached, char out[32]);
 /* Waits for the terminal event of a run or task; the record. */
