@@ -235,7 +235,7 @@ static int fill_string(const json_t *from, const char *tool, json_t **out) {
 static int fill_inside(const json_t *from, const char *tool, json_t **out) {
     if (json_is_string(from))
         return fill_string(from, tool, out);
-    auto_json json_t *copy = json_deep_copy(from);
+    auto_json json_t *copy = json_copy((json_t *)(uintptr_t)from);
     const char *key;
     json_t *member, *filled;
     size_t i;

@@ -1,4 +1,5 @@
-/* A text is copied up to each template, then the template's value is appended. What is put in is not looked at again. */
+/* A text is copied up to each template, then the value of the template is appended; what was put in is not looked at
+ * again. */
 #include "llmcall/template.h"
 
 #include "common/cleanup.h"
@@ -72,6 +73,6 @@ int template_fill(const char *from, const char *tool, struct buf *b) {
     }
     (void)buf_addz(b, from);
     if (buf_failed(b))
-        return err_raise(b->failure, "the content is longer than %u bytes with its templates filled in", b->max);
+        return err_raise(b->failure, "the content is longer than %zu bytes with its templates filled in", b->max);
     return 0;
 }

@@ -162,6 +162,17 @@ static int block_signals(void) {
 
 /* ---- start ---- */
 
+/* Whether this user namespace knows `uid` (user_namespaces(7)): root of a rootless container is root of one uid only,
+ * and works as that ordinary user does. */
+static bool uid_mapped(uid_t uid) {
+    auto_file FILE *f = fopen("/proc/self/uid_map", "re");
+    unsigned long inside, outside, count;
+    while (f && fscanf(f, "%lu %lu %lu", &inside, &outside, &count) == 3)
+        if (uid >= inside && uid - inside < count)
+            return true;
+    return false;
+}
+
 static int load(const struct options *o, struct spec *spec) {
     char path[SPEC_PATH];
     spec_defaults(spec);
@@ -170,7 +181,7 @@ static int load(const struct options *o, struct spec *spec) {
         r = config_load(path, spec);
     if (r >= 0)
         r = config_places(spec);
-    spec->privileged = geteuid() == 0;
+    spec->privileged = geteuid() == 0 && uid_mapped(spec->tool_uid);
     spec->short_lived = o->short_lived;
     return r < 0 ? r : 0;
 }

@@ -67,6 +67,8 @@ static const struct check_case checks[] = {
     {REPLY("{\"tool_calls\":[{\"name\":\"\",\"arguments\":{}}]}"), "/replies/0/tool_calls/0/name", false},
     {REPLY("{\"tool_calls\":[{\"name\":\"" LONG64 "\",\"arguments\":{}}]}"), "/replies/0/tool_calls/0/name", false},
     {REPLY("{\"tool_calls\":[{\"name\":\"wc\",\"arguments\":[]}]}"), "/replies/0/tool_calls/0/arguments", false},
+    {REPLY("{\"tool_calls\":[{\"name\":\"wc\",\"arguments\":{\"a\":[\"{{tool:x}}\"]}}]}"),
+     "/replies/0/tool_calls/0/arguments/a/0", true},
     {REPLY("{\"tool_calls\":[{\"name\":\"wc\",\"arguments\":{},\"id\":\"x\"}]}"), "/replies/0/tool_calls/0/id", false},
     {REPLY("{\"content\":\"a\",\"delay_ms\":-1}"), "/replies/0/delay_ms", false},
     {REPLY("{\"content\":\"a\",\"delay_ms\":3600001}"), "/replies/0/delay_ms", false},
@@ -148,6 +150,16 @@ static const struct answer_case answers[] = {
      SAYS("<two \\\"x\\\">"), 0},
     {"a string inside", REPLY("{\"content\":\"{{tool:/text}}!{{tool:/n}}{{tool:/l}}\"}"),
      "[" TOOL("{\\\"text\\\":\\\"hi\\\",\\\"n\\\":4,\\\"l\\\":[true]}") "]", NULL, SAYS("hi!4[true]"), 0},
+    {"arguments from the tool's answer",
+     REPLY("{\"tool_calls\":[{\"name\":\"wc\",\"arguments\":{\"t\":\"<{{tool:/"
+           "text}}>\",\"l\":[1,{\"m\":\"{{tool}}\"}]}}]}"),
+     "[" TOOL("{\\\"text\\\":\\\"hi\\\"}") "]", NULL,
+     "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"call_1_1\",\"type\":\"function\","
+     "\"function\":{\"name\":\"wc\",\"arguments\":"
+     "\"{\\\"t\\\":\\\"<hi>\\\",\\\"l\\\":[1,{\\\"m\\\":\\\"{\\\\\\\"text\\\\\\\":\\\\\\\"hi\\\\\\\"}\\\"}]}\"}}]}",
+     0},
+    {"arguments from nothing", REPLY("{\"tool_calls\":[{\"name\":\"wc\",\"arguments\":{\"t\":[\"{{tool}}\"]}}]}"), "[]",
+     "bad_reply", "script /replies/0: {{tool}}: the request holds no tool result", 0},
     {"what is put in is not read again", REPLY("{\"content\":\"{{tool}}\"}"), "[" TOOL("{{tool}}") "]", NULL,
      SAYS("{{tool}}"), 0},
     {"other braces stay", REPLY("{\"content\":\"{{tools}} {{x}} {{tool\"}"), "[]", NULL, SAYS("{{tools}} {{x}} {{tool"),
@@ -200,7 +212,7 @@ static void too_large(void **state) {
     assert_string_equal(out.error, "too_large");
     script_answer(twice, sizeof twice - 1, SPAN(messages), &out, &delay_ms);
     assert_string_equal(out.error, "too_large");
-    assert_non_null(strstr(out.text, "script /replies/0/content: the content is longer than"));
+    assert_non_null(strstr(out.text, "script /replies/0: the content is longer than"));
     outcome_deinit(&out);
 }
 
