@@ -137,7 +137,7 @@ static int on_durable(void *self, struct chan *from, struct msg *m) {
     int64_t ref = m->durable.ref;
     if (a->stopped_ref && ref == a->stopped_ref)
         leave(a);
-    else if (!actor_restore_answered(a, ref, true) && !actor_task_durable(a, ref))
+    else if (!actor_restore_answered(a, ref, true) && !actor_task_durable(a, ref, m->durable.seq))
         (void)actor_think_durable(a, ref);
     return 0;
 }

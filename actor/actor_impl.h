@@ -83,7 +83,7 @@ void actor_restore_killed(struct actor *a);
 int actor_on_ask(struct actor *a, struct chan *from, const struct msg_ask *m);
 int actor_on_task_cancel(struct actor *a, struct chan *from, const struct msg_task_cancel *m);
 /* The log answered an append of some task's: whether it was one. */
-bool actor_task_durable(struct actor *a, int64_t ref);
+bool actor_task_durable(struct actor *a, int64_t ref, int64_t seq);
 bool actor_task_refused(struct actor *a, const struct msg_refused *m);
 /* How the task ends, unless that is settled already. */
 void task_ends(struct task *t, enum task_status status, const char *error, const char *why);

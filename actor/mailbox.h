@@ -27,7 +27,7 @@ struct task {
     struct chan *owner; /* who is told; NULL once that channel is gone */
     struct loop_timer orphan;
     int64_t accept_ref, end_ref; /* appends under way */
-    bool accepted;               /* task.accepted is durable */
+    int64_t accepted_seq;        /* of task.accepted, once it is durable; 0 = not yet */
     /* how it ends; the first word stands */
     enum task_status status;
     char *reply;

@@ -30,7 +30,7 @@ static void tell_done(const struct task *t) {
 }
 
 static void tell_accepted(const struct task *t) {
-    tell(t->owner, MSG_TASK_ACCEPTED, &(struct msg_task_accepted){.task = t->id});
+    tell(t->owner, MSG_TASK_ACCEPTED, &(struct msg_task_accepted){.task = t->id, .seq = t->accepted_seq});
 }
 
 /* ---- ending ---- */
@@ -149,7 +149,7 @@ int actor_on_ask(struct actor *a, struct chan *from, const struct msg_ask *m) {
     struct task *t = mailbox_find(&a->mailbox, m->task);
     if (t) { /* a gateway that came back */
         own(a, t, from);
-        if (t->accepted)
+        if (t->accepted_seq)
             tell_accepted(t);
         return 0;
     }
@@ -182,9 +182,9 @@ int actor_on_task_cancel(struct actor *a, struct chan *from, const struct msg_ta
 
 /* ---- answers of the log ---- */
 
-static void accepted(struct actor *a, struct task *t) {
+static void accepted(struct actor *a, struct task *t, int64_t seq) {
     t->accept_ref = 0;
-    t->accepted = true;
+    t->accepted_seq = seq;
     tell_accepted(t);
     if (t->stage == TASK_JOURNALLING)
         t->stage = TASK_WAITING;
@@ -202,12 +202,12 @@ static void ended(struct actor *a, struct task *t) {
     actor_next(a);
 }
 
-bool actor_task_durable(struct actor *a, int64_t ref) {
+bool actor_task_durable(struct actor *a, int64_t ref, int64_t seq) {
     struct task *t = mailbox_find_ref(&a->mailbox, ref);
     if (!t)
         return false;
     if (t->accept_ref == ref)
-        accepted(a, t);
+        accepted(a, t, seq);
     else
         ended(a, t);
     return true;

@@ -5,7 +5,6 @@
 #include "common/cleanup.h"
 #include "common/err.h"
 #include "common/log.h"
-#include "gateway/record.h"
 
 #include <string.h>
 
@@ -165,38 +164,17 @@ static struct work *work_of(struct gateway *gw, const struct chan *from, const c
     return work && work->task && strcmp(work->actor, chan_peer(from)->actor) == 0 ? work : NULL;
 }
 
-static int answer_seq(void *arg, const struct record *rec) {
-    if (strcmp(rec->type, "task.accepted") != 0)
-        return 0;
-    *(int64_t *)arg = rec->seq;
-    return 1;
-}
-
-/* The actor's answer has no number; the log knows it. */
-static void on_accepted_page(struct request *req, enum role_id from, struct msg *m, size_t arg) {
-    int64_t seq = 0;
-    (void)record_each(m->page.events, answer_seq, &seq);
-    if (seq == 0) {
-        request_fail(req, RPC_RUNTIME, "task %s was accepted, but the log does not show it", (const char *)req->state);
-        return;
-    }
-    auto_buf struct buf b = BUF_NULL(256);
-    (void)buf_printf(&b, "{\"task\":\"%s\",\"seq\":%lld}", (const char *)req->state, (long long)seq);
-    request_answer(req, &b);
-}
-
 int work_on_task_accepted(void *self, struct chan *from, struct msg *m) {
     struct work *work = work_of(self, from, m->task_accepted.task);
     if (!work)
         return 0;
     work->accepted = true;
     struct request *req = work_take_request(work);
-    char *task = req ? request_state(req, ID_SIZE, NULL) : NULL;
-    if (!task)
+    if (!req)
         return 0;
-    memcpy(task, work->id, ID_SIZE);
-    struct msg_query query = {.by = "task", .key = task, .limit = 16};
-    (void)request_query(req, &query, on_accepted_page);
+    auto_buf struct buf b = BUF_NULL(256);
+    (void)buf_printf(&b, "{\"task\":\"%s\",\"seq\":%lld}", work->id, (long long)m->task_accepted.seq);
+    request_answer(req, &b);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "common/cleanup.h"
 #include "common/err.h"
+#include "tests/floor/floor.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -163,21 +164,6 @@ static int take_options(int argc, char **argv, struct wish *wish, struct result 
 
 /* --- main --- */
 
-/* The build folder, from our own place in it: BUILD/tests/floor/bench. */
-static int find_build(char build[PATH_MAX]) {
-    ssize_t n = readlink("/proc/self/exe", build, PATH_MAX - 1);
-    if (n < 0)
-        return err_raise(-errno, "read /proc/self/exe");
-    build[n] = 0;
-    for (int up = 0; up < 3; up++) {
-        char *slash = strrchr(build, '/');
-        if (!slash)
-            return err_raise(-ENOENT, "not in a build folder");
-        *slash = 0;
-    }
-    return 0;
-}
-
 /* Orphans of what we run become ours, and SIGCHLD waits to be asked for (command.c, settle()). */
 static int become_reaper(void) {
     sigset_t chld;
@@ -216,7 +202,7 @@ static int list_rows(void) {
 static int measure(const struct wish *wish, struct result *results) {
     char build[PATH_MAX];
     struct bench bench = {.build = build, .deadline_s = wish->deadline_s};
-    int r = find_build(build);
+    int r = floor_built(NULL, build);
     if (!r)
         r = become_reaper();
     if (r) {

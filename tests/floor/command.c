@@ -7,12 +7,10 @@
 #include "tests/floor/floor.h"
 #include "tests/floor/process.h"
 
-#include <ftw.h>
 #include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define READY_PAUSE_MS 10 /* between two questions whether a supervisor is up; its death ends the pause at once */
@@ -69,50 +67,22 @@ static int argv_make(const struct bench *bench, const char *state, const char *c
 
 /* --- places --- */
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
 static void cleanup_state(char **path) {
-    if (*path && nftw(*path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) < 0)
-        fprintf(stderr, "bench: leftover directory %s: %s\n", *path, strerror(errno));
+    floor_dir_remove(*path);
     free(*path);
     *path = NULL;
 }
 #define auto_state __attribute__((cleanup(cleanup_state)))
 
-/* soma finds its places by these variables; a measurement must never touch the log or the socket of a real one. */
-static int point_places(const char *state) {
-    static const struct {
-        const char *variable, *folder;
-    } places[] = {
-        {"STATE_DIRECTORY", "state"},
-        {"RUNTIME_DIRECTORY", "run"},
-        {"XDG_STATE_HOME", "xdg-state"},
-        {"XDG_RUNTIME_DIR", "xdg-run"},
-    };
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        auto_free char *path = NULL;
-        if (asprintf(&path, "%s/%s", state, places[i].folder) < 0) {
-            path = NULL;
-            return err_raise(-ENOMEM, "room for a path");
-        }
-        if (mkdir(path, 0700) < 0)
-            return err_raise(-errno, "make %s", path);
-        if (setenv(places[i].variable, path, 1) < 0)
-            return err_raise(-errno, "set %s", places[i].variable);
-    }
-    return 0;
-}
-
+/* A measurement must never touch the log or the socket of a real tree: what names this file names our own. */
 static int state_make(const struct bench *bench, char **state) {
-    char *made = NULL;
-    int r = floor_dir_make(bench->state, &made);
-    if (r)
-        return err_up(r);
-    *state = made;
-    return point_places(made);
+    auto_free char *conf = NULL;
+    int r = floor_dir_make(bench->state, state);
+    if (!r)
+        r = floor_place_make(*state, &conf);
+    if (!r && setenv("SOMA_CONFIG", conf, 1) < 0)
+        r = err_raise(-errno, "set SOMA_CONFIG");
+    return r;
 }
 
 /* --- samples --- */

@@ -6,7 +6,7 @@
 #include "common/err.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
+#include <ftw.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,14 +131,61 @@ int floor_dir_make(const char *state, char **path) {
     return 0;
 }
 
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
 void floor_dir_remove(const char *path) {
-    auto_dir DIR *dir = path ? opendir(path) : NULL;
-    if (!dir)
-        return;
-    for (struct dirent *entry; (entry = readdir(dir));)
-        (void)unlinkat(dirfd(dir), entry->d_name, 0); /* "." and ".." refuse, and only files were put here */
-    if (rmdir(path) < 0)
+    if (path && nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) < 0)
         fprintf(stderr, "leftover directory %s: %s\n", path, strerror(errno));
+}
+
+/* --- places --- */
+
+int floor_built(const char *name, char path[PATH_MAX]) {
+    ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+    if (n < 0)
+        return err_raise(-errno, "read /proc/self/exe");
+    path[n] = 0;
+    for (int up = 0; up < 3; up++) {
+        char *slash = strrchr(path, '/');
+        if (!slash)
+            return err_raise(-ENOENT, "not in a build folder");
+        *slash = 0;
+    }
+    size_t used = strlen(path), room = PATH_MAX - used;
+    if (name && snprintf(path + used, room, "/%s", name) >= (int)room)
+        return err_raise(-ENAMETOOLONG, "path of %s", name);
+    return 0;
+}
+
+static int make_folder(const char *dir, const char *name) {
+    auto_free char *path = NULL;
+    if (asprintf(&path, "%s/%s", dir, name) < 0) {
+        path = NULL;
+        return err_raise(-ENOMEM, "room for a path");
+    }
+    return mkdir(path, 0700) < 0 ? err_raise(-errno, "make %s", path) : 0;
+}
+
+int floor_place_make(const char *dir, char **conf) {
+    auto_free char *path = NULL;
+    int r = make_folder(dir, "tools");
+    if (!r)
+        r = make_folder(dir, "actors");
+    if (r)
+        return err_up(r);
+    if (asprintf(&path, "%s/soma.conf", dir) < 0) {
+        path = NULL;
+        return err_raise(-ENOMEM, "room for a path");
+    }
+    auto_file FILE *file = fopen(path, "we"); /* paths in it are relative to its folder */
+    if (!file || fputs("[soma]\nstate = state\nruntime = run\n[tools]\ndir = tools\n[actors]\ndir = actors\n", file) < 0 ||
+        fflush(file))
+        return err_raise(-EIO, "write %s", path);
+    *conf = take_ptr(&path);
+    return 0;
 }
 
 /* --- events and frames --- */

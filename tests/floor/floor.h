@@ -12,6 +12,7 @@
 #ifndef SOMA_TESTS_FLOOR_FLOOR_H
 #define SOMA_TESTS_FLOOR_FLOOR_H
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -45,10 +46,17 @@ double floor_now_us(void); /* CLOCK_MONOTONIC */
 /* Prints one line as above and flushes it: later forks must not inherit it. */
 int floor_print(const char *row, const char *unit, const double *samples, size_t n);
 
-/* Makes a fresh directory inside `state`; *path is malloc'ed, the caller's. floor_dir_remove() deletes it and the files
+/* Makes a fresh directory inside `state`; *path is malloc'ed, the caller's. floor_dir_remove() deletes it and all that is
  * in it, is quiet about NULL, and frees nothing. */
 int floor_dir_make(const char *state, char **path);
 void floor_dir_remove(const char *path);
+
+/* Path of a file of this build, from our own place BUILD/tests/floor/PROGRAM; NULL = of the build folder. */
+int floor_built(const char *name, char path[PATH_MAX]);
+
+/* Makes `dir` a place for a tree of soma's: soma.conf, which names state and runtime folders below `dir`, so that no
+ * real log or socket is ever touched, and empty folders `tools` and `actors`. *conf is malloc'ed, the caller's. */
+int floor_place_make(const char *dir, char **conf);
 
 /* Writes the text of event `n` of sender `who`: exactly FLOOR_EVENT_BYTES of JSON, no terminator. */
 void floor_event(char text[FLOOR_EVENT_BYTES], unsigned who, uint64_t n);

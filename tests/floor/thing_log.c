@@ -137,23 +137,6 @@ struct log {
     int control, runs; /* links: the root's, and that of "runs" */
 };
 
-/* BUILD/eventlog/soma-eventlog, from our own place BUILD/tests/floor/thing-log. */
-static int find_log(char path[SPEC_PATH]) {
-    ssize_t n = readlink("/proc/self/exe", path, SPEC_PATH - 1);
-    if (n < 0)
-        return err_raise(-errno, "read /proc/self/exe");
-    path[n] = 0;
-    for (int up = 0; up < 3; up++) {
-        char *slash = strrchr(path, '/');
-        if (!slash)
-            return err_raise(-ENOENT, "not in a build folder");
-        *slash = 0;
-    }
-    size_t used = strlen(path);
-    int added = snprintf(path + used, SPEC_PATH - used, "/eventlog/soma-eventlog");
-    return added < (int)(SPEC_PATH - used) ? 0 : err_raise(-ENAMETOOLONG, "path of the build folder");
-}
-
 static int tell(int fd, enum msg_type type, const void *body, const int *fds, unsigned n_fds) {
     auto_buf struct buf text = BUF_NULL(FLOOR_FRAME_MAX);
     int r = msg_encode(type, body, &text);
@@ -188,8 +171,8 @@ static int introduce(int by, const char *role, const char *run, int *out) {
 }
 
 static int log_start(struct log *log, const char *dir_path) {
-    char path[SPEC_PATH];
-    int ends[2], r = find_log(path);
+    char path[PATH_MAX];
+    int ends[2], r = floor_built("eventlog/soma-eventlog", path);
     auto_close int dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (r == 0 && (dir < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0))
         r = err_raise(-errno, "open %s", dir_path);

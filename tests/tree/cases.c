@@ -7,6 +7,7 @@
  */
 #include "tests/tree/tree.h"
 
+#include <fnmatch.h>
 #include <grp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -17,6 +18,8 @@
 #define CASE_SECONDS 120u /* then SIGALRM ends it; times SOMA_TEST_SLACK */
 #define USER_ID 64997u    /* a uid that owns nothing; neither nobody nor the tools' own */
 #define SKIPPED 77
+
+const struct tree_case *tree_case_now;
 
 int64_t slack_ms(int64_t ms) {
     const char *text = getenv("SOMA_TEST_SLACK");
@@ -67,6 +70,7 @@ static void run_body(const struct tree_case *c) {
         fprintf(stderr, "    uid %u may not execute %s\n", geteuid(), tree_program("somad"));
         _exit(SKIPPED);
     }
+    tree_case_now = c;
     c->body();
     (void)fflush(NULL);
     _exit(0);
@@ -100,7 +104,7 @@ static int run_case(const struct tree_case *c) {
 
 static bool wanted(const char *name, int argc, char **argv) {
     for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], name) == 0)
+        if (fnmatch(argv[i], name, 0) == 0)
             return true;
     return argc < 2;
 }
@@ -108,7 +112,7 @@ static bool wanted(const char *name, int argc, char **argv) {
 static int unknown(int argc, char **argv, const struct tree_case *cases, size_t n) {
     for (int i = 1; i < argc; i++) {
         size_t at = 0;
-        while (at < n && strcmp(cases[at].name, argv[i]) != 0)
+        while (at < n && fnmatch(argv[i], cases[at].name, 0) != 0)
             at++;
         if (at == n)
             return fprintf(stderr, "no case is named %s; --list shows them\n", argv[i]), 2;
@@ -134,5 +138,7 @@ int tree_main(int argc, char **argv, const struct tree_case *cases, size_t n) {
         failed += r == 1;
         passed += r == 0;
     }
+    if (passed + failed > 1)
+        printf("%zu passed, %zu failed\n", passed, failed);
     return failed ? 1 : passed ? 0 : SKIPPED;
 }

@@ -59,9 +59,9 @@ void tree_start_run(struct tree *t, const char *plan, bool detached, char out[32
 
 /* ---- records ---- */
 
-static json_t *read_online(struct tree *t, const char *by, const char *key) {
+static json_t *read_online(struct tree *t, const char *by, const char *key, int64_t after) {
     json_t *all = json_array();
-    for (int64_t after = 0;;) {
+    for (;;) {
         json_t *params = json_pack("{s:s, s:I}", "by", by, "after", (json_int_t)after);
         if (strcmp(by, "all") != 0)
             (void)json_object_set_new(params, "key", json_string(key));
@@ -102,7 +102,11 @@ static json_t *read_offline(struct tree *t, const char *by, const char *key) {
 }
 
 json_t *tree_events(struct tree *t, const char *by, const char *key) {
-    return t->pid ? read_online(t, by, key) : read_offline(t, by, key);
+    return t->pid ? read_online(t, by, key, 0) : read_offline(t, by, key);
+}
+
+json_t *tree_events_after(struct tree *t, int64_t after) {
+    return read_online(t, "all", NULL, after);
 }
 
 size_t events_count(const json_t *events, const char *type) {

@@ -29,8 +29,11 @@ struct tree_case {
     void (*body)(void);
     bool as_user; /* under root: as an ordinary user, whose tree lives in a user namespace */
     bool root_only;
+    const void *arg; /* for bodies that serve many rows: tree_case_now->arg */
 };
-/* main() of a test program: `PROGRAM [--list] [NAME...]`; 0 when all passed, 77 when all were skipped. */
+extern const struct tree_case *tree_case_now;
+/* main() of a test program: `PROGRAM [--list] [NAME...]`, names as glob(7) patterns; 0 when all passed, 77 when all were
+ * skipped. */
 int tree_main(int argc, char **argv, const struct tree_case *cases, size_t n);
 
 /* Ends the case with a failure, after telling what the tree looks like. */
@@ -129,6 +132,8 @@ size_t list_alive(const struct proc_list *list);
 
 /* ---- the log ---- */
 
+/* The records after number `after`, by the gateway. */
+json_t *tree_events_after(struct tree *t, int64_t after);
 /* Records, by the gateway, or by soma-eventlog when the tree is down; `by` is "all", "run", "actor", "task" or "corr". */
 json_t *tree_events(struct tree *t, const char *by, const char *key);
 size_t events_count(const json_t *events, const char *type);
