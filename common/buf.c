@@ -60,14 +60,19 @@ int buf_printf(struct buf *b, const char *fmt, ...) {
         return b->failure = err_raise(-EINVAL, "format");
     if ((size_t)n < sizeof small)
         return buf_add(b, small, (size_t)n);
-    int r = buf_reserve(b, (size_t)n + 1);
+    /* vsnprintf wants a byte for its terminator, which the ceiling need not have */
+    char *large = NULL;
+    int r = buf_reserve(b, (size_t)n);
     if (r < 0)
         return err_up(r);
     va_start(ap, fmt);
-    (void)vsnprintf(b->p + b->n, (size_t)n + 1, fmt, ap);
+    n = vasprintf(&large, fmt, ap);
     va_end(ap);
-    b->n += (size_t)n;
-    return 0;
+    if (n < 0)
+        return b->failure = err_raise(-ENOMEM, "formatted text");
+    r = buf_add(b, large, (size_t)n);
+    free(large);
+    return r;
 }
 
 static int add_escaped(struct buf *b, unsigned char c) {

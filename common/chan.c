@@ -169,11 +169,12 @@ static ssize_t receive(struct chan *c) {
     return n;
 }
 
+/* Positive results end nothing; -EAGAIN and -ECONNRESET are the socket's words here, not a handler's. */
 static int deliver(struct chan *c, char *text, size_t n) {
     c->delivering = true;
     int r = c->ops->on_frame(c->arg, c, text, n);
     c->delivering = false;
-    return r;
+    return r >= 0 ? 0 : r == -EAGAIN || r == -ECONNRESET ? -EPROTO : r;
 }
 
 static size_t frame_length(const char *p) {

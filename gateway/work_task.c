@@ -156,6 +156,10 @@ int work_own_task(struct client *client, const char *task, const char *actor) {
         return -ENOMEM;
     work->task = work->accepted = true;
     (void)snprintf(work->actor, sizeof work->actor, "%s", actor);
+    /* an ask with a task's own id and no text: the actor knows its owner again and gives up no waiting for one */
+    struct msg_ask ask = {.task = task, .text = ""};
+    if (link_send(client->gw, actor, MSG_ASK, &ask) < 0)
+        log_debug("event=task_not_owned task=%s why=\"%s\"", task, err_text());
     return 0;
 }
 

@@ -298,6 +298,8 @@ static void beyond_limits(enum msg_type type, const struct field_info *f) {
     if (f->type == FIELD_INT) {
         (void)snprintf(number, sizeof number, "%llu", (unsigned long long)f->max + 1);
         decode_is(-EPROTO, type, f, number, "");
+        if (f->min == INT64_MIN)
+            return;
         (void)snprintf(number, sizeof number, "%lld", (long long)f->min - 1);
         decode_is(-EPROTO, type, f, number, "");
     } else if (f->type != FIELD_BOOL) {

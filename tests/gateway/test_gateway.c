@@ -401,8 +401,10 @@ static void test_own_task(void **state) {
         page(f, "[{\"seq\":3,\"type\":\"task.accepted\",\"task\":\"" TASK_A "\",\"actor\":\"assistant\",\"data\":{}}]");
     }
     json_decref(want_result(client, 1));
-    (void)close(client);
     auto_close int actor = take_connect(f);
+    assert_string_equal(want_msg(f, actor, MSG_ASK)->ask.task, TASK_A); /* the actor is told who owns it now */
+    assert_string_equal(f->msg.ask.text, "");
+    (void)close(client);
     assert_string_equal(want_msg(f, actor, MSG_TASK_CANCEL)->task_cancel.task, TASK_A);
 }
 
