@@ -16,6 +16,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -170,6 +171,15 @@ static int answer(int fd, const char *request, const char *member) {
     return send(fd, text, (size_t)n + 4, MSG_NOSIGNAL) == n + 4 ? 0 : -1;
 }
 
+/* A killed launcher must be seen dead by whoever loses this gateway next, as in a real tree, where it dies first. */
+static int strike(pid_t victim, int signo) {
+    auto_close int pidfd = (int)syscall(SYS_pidfd_open, victim, 0);
+    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+    if (pidfd < 0 || kill(victim, signo) < 0)
+        return -1;
+    return signo != SIGKILL || poll(&p, 1, 10000) == 1 ? 0 : -1;
+}
+
 static int serve(int listener, const struct line *script, size_t n, pid_t victim) {
     static char request[OUT_MAX];
     char method[64];
@@ -179,7 +189,7 @@ static int serve(int listener, const struct line *script, size_t n, pid_t victim
         if (read_frame(fd, request, sizeof request) < 0 || !strstr(request, method) ||
             (script[i].has && !strstr(request, script[i].has)))
             return (int)i + 1;
-        if (script[i].signal && kill(victim, script[i].signal) < 0)
+        if (script[i].signal && strike(victim, script[i].signal) < 0)
             return (int)i + 1;
         if (script[i].answer && answer(fd, request, script[i].answer) < 0)
             return (int)i + 1;
