@@ -32,13 +32,19 @@ static size_t string_end(const char *text, size_t n, size_t i) {
     return i < n ? i : n;
 }
 
-static int over_limit(const char *text, size_t at, const char *what, unsigned limit) {
+static int refuse_at(int code, const char *text, size_t at, const char *what) {
     size_t line = 1, column = 1;
     for (size_t i = 0; i < at; i++) {
         column = text[i] == '\n' ? 1 : column + 1;
         line += text[i] == '\n';
     }
-    return err_raise(-EMSGSIZE, "line %zu, column %zu: more than %u %s", line, column, limit, what);
+    return err_raise(code, "line %zu, column %zu: %s", line, column, what);
+}
+
+static int over_limit(const char *text, size_t at, const char *what, unsigned limit) {
+    char said[64];
+    (void)snprintf(said, sizeof said, "more than %u %s", limit, what);
+    return refuse_at(-EMSGSIZE, text, at, said);
 }
 
 /* Counts levels and nodes. A node is a string (value or key), a bracket that opens, or a run of other bytes. */
@@ -95,6 +101,10 @@ int json_parse(const char *text, size_t n, size_t max, json_t **out) {
     size_t limit = max < JSON_TEXT_MAX ? max : JSON_TEXT_MAX;
     if (n > limit)
         return err_raise(-EMSGSIZE, "JSON text of %zu bytes, above the limit of %zu", n, limit);
+    /* jansson 2.14 takes a NUL behind a number or a literal for the end of its buffer and reads on past it */
+    const char *nul = n ? memchr(text, 0, n) : NULL;
+    if (nul)
+        return refuse_at(-EPROTO, text, (size_t)(nul - text), "a NUL byte");
     int r = scan_limits(text, n);
     if (r < 0)
         return err_up(r);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 struct client;
+struct gateway;
 struct request;
 
 struct method {
@@ -21,6 +22,9 @@ struct method {
 
 /* Serves one parsed request: an answer is sent now or later. */
 void method_call(struct client *client, const struct rpc_request *rpc);
+
+/* A session has told how its run ended: who cancels that run need not ask the log. */
+void cancels_told(struct gateway *gw, const char *run, const char *status);
 
 void method_hello(struct request *req);
 void method_run_start(struct request *req);

@@ -1,11 +1,13 @@
 /* run.cancel, answered when everything under the run is dead and its terminal event durable:
  *
  *   first records -> whole id      last records -> over already? then the answer
- *   session is ours     cancel on its link ─── wait for the end ───┬── kill {run} with grace, until killed: nothing
- *   any other owner     ───────────────────────────────────────────┘   of it lives; then its end must be in the log
+ *   session is ours     cancel on its link, and at once ─┬── kill {run} with grace, until killed: nothing of it lives;
+ *   any other owner     ─────────────────────────────────┘   then its end: our session has told it, or the log does
  *
- * `killed` of a run that is over says that its process and its calls are reaped, so the last step is also the proof.
- * The method goes on when its client leaves. */
+ * The grace of the kill is the time a run has to end by itself, told by its session or by the kill's own signal,
+ * whichever is first. `killed` of a run that is over says that its process and its calls are reaped, so it is also the
+ * proof. A session's word for the end saves a question, which would make the log commit once more. The method goes on
+ * when its client leaves. */
 #include "gateway/methods.h"
 
 #include "common/child.h"
@@ -16,15 +18,13 @@
 
 #include <string.h>
 
-#define SLACK_MS 20000    /* commits and reaping beside the two graces */
-#define WAIT_MAX_MS 60000 /* of one query */
-#define SETTLE_MS 5000    /* for the end that a killed run's successor writes */
+#define SLACK_MS 20000 /* commits and reaping beside the two graces */
+#define SETTLE_MS 5000 /* for the end that a killed run's successor writes */
 
 struct cancel {
     char run[ID_SIZE];
-    bool dead;       /* killed has come */
     int64_t after;   /* last record seen */
-    int64_t until;   /* of the present wait */
+    int64_t until;   /* of the wait for the end */
     char status[16]; /* "" until the end is in the log */
 };
 
@@ -47,36 +47,22 @@ static void answer(struct request *req) {
     request_answer(req, &b);
 }
 
-static void end_run(struct request *req);
 static void on_wait(struct request *req, enum role_id from, struct msg *m, size_t arg);
 
 static void wait_more(struct request *req) {
     struct cancel *cancel = req->state;
     int64_t left = cancel->until - now_ms();
-    struct msg_query query = {.by = "run",
-                              .key = cancel->run,
-                              .after = cancel->after,
-                              .limit = 100,
-                              .wait_ms = left > WAIT_MAX_MS ? WAIT_MAX_MS
-                                         : left > 0         ? left
-                                                            : 0};
+    struct msg_query query = {
+        .by = "run", .key = cancel->run, .after = cancel->after, .limit = 100, .wait_ms = left > 0 ? left : 0};
     (void)request_query(req, &query, on_wait);
-}
-
-static void wait_for_end(struct request *req, int64_t ms) {
-    ((struct cancel *)req->state)->until = now_ms() + ms;
-    wait_more(req);
 }
 
 static void on_wait(struct request *req, enum role_id from, struct msg *m, size_t arg) {
     struct cancel *cancel = req->state;
     (void)record_each(m->page.events, look_at, cancel);
-    bool late = now_ms() >= cancel->until && !m->page.more;
-    if (*cancel->status && cancel->dead)
+    if (*cancel->status)
         answer(req);
-    else if (*cancel->status || (late && !cancel->dead))
-        end_run(req);
-    else if (late)
+    else if (now_ms() >= cancel->until && !m->page.more)
         request_fail(req, RPC_RUNTIME, "run %s is dead, but the log has no end of it", cancel->run);
     else
         wait_more(req);
@@ -84,11 +70,12 @@ static void on_wait(struct request *req, enum role_id from, struct msg *m, size_
 
 static void on_run_killed(struct request *req, enum role_id from, struct msg *m, size_t arg) {
     struct cancel *cancel = req->state;
-    cancel->dead = true;
-    if (*cancel->status)
+    if (*cancel->status) {
         answer(req);
-    else
-        wait_for_end(req, SETTLE_MS);
+        return;
+    }
+    cancel->until = now_ms() + SETTLE_MS;
+    wait_more(req);
 }
 
 static void end_run(struct request *req) {
@@ -103,8 +90,16 @@ static bool cancel_ours(struct request *req) {
     if (!work || !work->session)
         return false;
     child_cancel(work->session, "cancelled");
-    wait_for_end(req, child_grace_ms(req->gw->ctx->spec, ROLE_SESSION) + 500);
+    end_run(req);
     return true;
+}
+
+void cancels_told(struct gateway *gw, const char *run, const char *status) {
+    for (struct request *req = gw->requests; req; req = req->next) {
+        struct cancel *cancel = req->method->handle == method_run_cancel ? req->state : NULL;
+        if (cancel && strcmp(cancel->run, run) == 0)
+            (void)snprintf(cancel->status, sizeof cancel->status, "%s", status);
+    }
 }
 
 static void on_last(struct request *req, enum role_id from, struct msg *m, size_t arg) {

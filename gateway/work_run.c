@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "gateway/methods.h"
 
 #include <string.h>
 
@@ -169,7 +170,9 @@ int work_on_run_rejected(void *self, struct chan *from, struct msg *m) {
 /* The client reads the result from the log; a session has no other run, so it may end. */
 int work_on_run_done(void *self, struct chan *from, struct msg *m) {
     struct work *work = work_of(self, from, m->run_done.run);
-    if (work)
-        child_cancel(work->session, NULL);
+    if (!work)
+        return 0;
+    cancels_told(self, work->id, m->run_done.status);
+    child_cancel(work->session, NULL);
     return 0;
 }

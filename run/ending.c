@@ -54,7 +54,7 @@ static void cut_call(struct run *run, const char *reason) {
 int act_check_quiet(void *self, const void *arg) {
     struct run *run = self;
     if (run->live == 0)
-        fsm_post(&run->ctx->fsm, EV_QUIET);
+        fsm_post(&run->ctx->fsm, run->unaccepted ? EV_NOT_ACCEPTED : EV_QUIET);
     return 0;
 }
 
@@ -86,6 +86,13 @@ int act_end_refused(void *self, const void *arg) {
     run_decide(run, STATUS_FAILED, open_step(run), refused->error, refused->why);
     cut_call(run, "cancelled");
     return act_end(run, NULL);
+}
+
+/* The disk refused the batch that run.accepted was in: this run never was. What it has begun is ended first; nothing
+ * unsafe has left, since that waits for the same disk. */
+int act_end_unaccepted(void *self, const void *arg) {
+    cut_call(self, "cancelled");
+    return act_end(self, NULL);
 }
 
 int act_stop_children(void *self, const void *arg) {

@@ -9,7 +9,8 @@
 /* What ends a run whose steps are under way, in whichever of the three states it is. */
 #define CUT_SHORT                                                                                                      \
     [EV_CANCEL] = GO(ENDING, act_end_cancelled), [EV_DEADLINE] = GO(ENDING, act_end_deadline),                         \
-    [EV_LOG_REFUSED] = GO(ENDING, act_end_refused), [EV_STOP] = GO(STOPPING, act_stop_children)
+    [EV_LOG_REFUSED] = GO(ENDING, act_end_refused), [EV_ACCEPT_REFUSED] = GO(ENDING, act_end_unaccepted),              \
+    [EV_STOP] = GO(STOPPING, act_stop_children)
 
 /* Whatever the terminal event says. */
 #define ON_DISK                                                                                                        \
@@ -22,6 +23,7 @@
         [EV_FLUSHED] = GO(state, act_leave), [EV_GUARD] = GO(state, act_leave),                                        \
         [EV_CANCEL] = STAY(state),           [EV_STOP] = STAY(state),                                                  \
         [EV_DURABLE] = STAY(state),          [EV_LOG_REFUSED] = STAY(state),                                           \
+        [EV_END_REFUSED] = STAY(state),                                                                                \
     }
 
 static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
@@ -79,6 +81,8 @@ static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
                 [EV_CALL_LOST] = GO(ENDING, act_check_quiet),
                 [EV_CHILD_DOWN] = GO(ENDING, act_check_quiet),
                 [EV_QUIET] = GO(JOURNALLING, act_append_end),
+                [EV_NOT_ACCEPTED] = GO(REJECTED, act_reject),
+                [EV_ACCEPT_REFUSED] = STAY(ENDING),
                 [EV_GUARD] = GO(ENDING, act_kill_all),
                 [EV_BOUND] = STAY(ENDING),
                 [EV_DURABLE] = STAY(ENDING),
@@ -90,6 +94,7 @@ static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
             {
                 ON_DISK,
                 [EV_END_REFUSED] = GO(FAILED, act_announce_unlogged),
+                [EV_ACCEPT_REFUSED] = GO(REJECTED, act_reject),
                 [EV_DURABLE] = STAY(JOURNALLING),
                 [EV_CANCEL] = STAY(JOURNALLING),
                 [EV_STOP] = STAY(JOURNALLING),
@@ -104,6 +109,8 @@ static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
                 [EV_CALL_OK] = GO(STOPPING, act_late_answer),
                 [EV_CALL_BAD] = GO(STOPPING, act_late_answer),
                 [EV_BOUND] = STAY(STOPPING),
+                [EV_NOT_ACCEPTED] = GO(STOPPED, act_leave),
+                [EV_ACCEPT_REFUSED] = STAY(STOPPING),
                 [EV_DURABLE] = STAY(STOPPING),
                 [EV_CANCEL] = STAY(STOPPING),
                 [EV_STOP] = STAY(STOPPING),

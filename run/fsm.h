@@ -104,6 +104,7 @@ extern const struct fsm_def run_fsm;
     X(end_cancelled)                                                                                                   \
     X(end_deadline)                                                                                                    \
     X(end_refused) /* arg: struct msg_refused */                                                                       \
+    X(end_unaccepted)                                                                                                  \
     X(stop_children)                                                                                                   \
     X(late_answer) /* arg: struct msg_call_done; the step's own end for the log */                                     \
     X(check_quiet) /* post QUIET when nothing lives below */                                                           \

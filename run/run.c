@@ -137,6 +137,7 @@ static int on_refused(void *self, struct chan *from, struct msg *m) {
         return role_step(run->ctx, EV_NOT_ACCEPTED, NULL);
     }
     if (refused->ref == run->accept_ref) {
+        run->unaccepted = true;
         run_set_reject(run, one_of(refused->error, "run_in_use", "log_full") ? refused->error : "runtime",
                        refused->why);
         return role_step(run->ctx, EV_ACCEPT_REFUSED, NULL);

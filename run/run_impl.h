@@ -34,6 +34,7 @@ struct run {
 
     /* what the log has answered */
     int64_t accept_ref, accept_seq; /* of run.accepted; seq 0 = not yet */
+    bool unaccepted;                /* the log could not keep run.accepted */
     bool accept_durable;
     int64_t tool_ref; /* of the current attempt's tool.started */
     bool tool_durable;

@@ -17,7 +17,8 @@ fail() {
 
 BUILD_PACKAGES="build-essential meson ninja-build pkg-config libcurl4-openssl-dev liblmdb-dev libjansson-dev
 libseccomp-dev libcmocka-dev libinih-dev nettle-dev"
-TEST_PACKAGES="clang llvm clang-format gdb strace procps util-linux openssl"
+# libclang-rt-dev: the sanitizers, which clang only recommends
+TEST_PACKAGES="clang libclang-rt-dev llvm clang-format gdb strace procps util-linux openssl mandoc"
 
 # Those of the arguments that are not installed.
 missing_packages() {
@@ -43,8 +44,8 @@ install_packages() {
     say "installing: $missing"
     log=$(mktemp)
     # shellcheck disable=SC2086
-    if ! { $as_root apt-get update -q && DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -q \
-        --no-install-recommends $missing; } >"$log" 2>&1; then
+    if ! { $as_root apt-get update -q && $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+        -o DPkg::Lock::Timeout=120 --no-install-recommends $missing; } >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         fail "apt-get could not install: $missing" "see the lines above" "repair apt, then run this again"
     fi

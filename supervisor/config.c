@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #define KEYS_SEEN_MAX 256u
+#define CONFIG_SECTION_MAX 50u /* bytes of a section's name and its bracket: inih's MAX_SECTION */
 
 struct reading {
     const char *path;
@@ -245,6 +246,8 @@ static int on_provider(struct reading *r, const char *section, const char *name,
 static int on_pair(void *arg, const char *section, const char *name, const char *value) {
     struct reading *r = arg;
     bool known = false;
+    if (r->why[0]) /* inih goes on behind the first refusal, but reports that one's line */
+        return 0;
     if (strncmp(section, "provider \"", 10) == 0)
         return on_provider(r, section, name, value) == 0;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
@@ -294,7 +297,11 @@ static int check_line(struct reading *r, struct seen *seen, size_t *n, char *sec
     if (at != line)
         return refuse(r, "a line that begins with a space would continue the one before; write it on one line");
     if (*line == '[') {
-        size_t end = strcspn(line, "]");
+        size_t end = strcspn(line, "]"), rest = line[end] ? strspn(line + end + 1, " \t\r") : 0;
+        if (!line[end] || line[end + 1 + rest]) /* inih would ignore what stands behind */
+            return refuse(r, "expected `[section]` and nothing more on the line");
+        if (end > CONFIG_SECTION_MAX) /* inih would cut it */
+            return refuse(r, "section name of %zu bytes, %u are allowed", end - 1, CONFIG_SECTION_MAX - 1);
         (void)snprintf(section, CONFIG_LINE_MAX + 1, "%.*s", (int)end, line);
         return 0;
     }

@@ -9,15 +9,12 @@
 
 #include "tests/actor/fakes.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/err.h"
-
-#define PATIENCE_S 60
+#include "tests/kit/peers.h"
 
 static json_t *parse_span(struct json_span span) {
     json_t *j = NULL;
@@ -333,27 +330,6 @@ void fakes_connect(struct fakes *f) {
 
 /* ---- the child ---- */
 
-static void become(const struct fakes *f, int ends[5]) {
-    static const int slots[] = {SLOT_LINK, SLOT_LOG, SLOT_REGISTRY, SLOT_LLMCALLS, SLOT_RUNS};
-    struct worker_start start = {.role = f->role->id,
-                                 .generation = f->recover ? 2 : 1,
-                                 .owner = {.role = f->role->id == ROLE_SESSION ? ROLE_GATEWAY : ROLE_ACTORS},
-                                 .owner_known = true,
-                                 .recover = f->recover,
-                                 .spec = &f->spec,
-                                 .wires = M(EVENTLOG) | M(REGISTRY) | M(LLMCALLS) | M(RUNS)};
-    (void)snprintf(start.id, sizeof start.id, "%s", f->id);
-    (void)snprintf(start.actor, sizeof start.actor, "%s", f->id);
-    for (int i = 0; i < 5; i++)
-        ends[i] = fcntl(ends[i], F_DUPFD, 200);
-    for (int i = 0; i < 5; i++)
-        if (dup2(ends[i], slots[i]) < 0)
-            _exit(99);
-    if (close_range(SLOT__END, ~0U, 0) < 0)
-        _exit(98);
-    _exit(role_worker(f->role, &start));
-}
-
 void fakes_init(struct fakes *f, const struct role *role, const char *id) {
     *f = (struct fakes){.role = role, .id = id};
     spec_defaults(&f->spec);
@@ -367,20 +343,24 @@ void fakes_init(struct fakes *f, const struct role *role, const char *id) {
 }
 
 void fakes_start(struct fakes *f) {
-    int ours[5], theirs[5];
-    for (int i = 0; i < 5; i++) {
-        int pair[2];
-        assert_int_equal(chan_pair(i < 2 ? CHAN_STREAM : CHAN_SEQPACKET, pair), 0);
-        ours[i] = pair[0];
-        theirs[i] = pair[1];
-    }
-    (void)alarm(PATIENCE_S);
-    f->pid = fork();
-    assert_true(f->pid >= 0);
-    if (!f->pid)
-        become(f, theirs);
+    struct kit_slot slots[] = {
+        {.slot = SLOT_LINK}, {.slot = SLOT_LOG}, {.slot = SLOT_REGISTRY}, {.slot = SLOT_LLMCALLS}, {.slot = SLOT_RUNS}};
+    int ours[5];
+    struct worker_start start = {.role = f->role->id,
+                                 .generation = f->recover ? 2 : 1,
+                                 .owner = {.role = f->role->id == ROLE_SESSION ? ROLE_GATEWAY : ROLE_ACTORS},
+                                 .owner_known = true,
+                                 .recover = f->recover,
+                                 .spec = &f->spec,
+                                 .wires = M(EVENTLOG) | M(REGISTRY) | M(LLMCALLS) | M(RUNS)};
+    (void)snprintf(start.id, sizeof start.id, "%s", f->id);
+    (void)snprintf(start.actor, sizeof start.actor, "%s", f->id);
     for (int i = 0; i < 5; i++)
-        (void)fd_close(theirs[i]);
+        ours[i] = peer_pair(i < 2 ? CHAN_STREAM : CHAN_SEQPACKET, &slots[i].fd);
+    (void)alarm((unsigned)(kit_ms(KIT_WAIT_MS) / 1000)); /* for the whole test: the loop has no deadline of its own */
+    f->pid = kit_worker(f->role, &start, slots, 5);
+    for (int i = 0; i < 5; i++)
+        (void)fd_close(slots[i].fd);
     f->link = open_chan(f, ours[0], CHAN_STREAM, &spoken_ops, f);
     f->log = open_chan(f, ours[1], CHAN_STREAM, &log_ops, f);
     f->registry = open_chan(f, ours[2], CHAN_SEQPACKET, &registry_ops, f);
@@ -392,8 +372,7 @@ void fakes_start(struct fakes *f) {
 int fakes_reap(struct fakes *f) {
     while (f->log)
         (void)loop_turn(f->loop, -1);
-    int status;
-    assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
+    int status = kit_ended(f->pid);
     struct chan *all[] = {f->link, f->client, f->registry, f->llmcalls, f->runs};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         chan_close(all[i]);
@@ -406,7 +385,7 @@ int fakes_reap(struct fakes *f) {
         json_decref(lists[i]);
     loop_free(f->loop);
     (void)alarm(0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return status;
 }
 
 int fakes_end(struct fakes *f) {

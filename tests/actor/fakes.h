@@ -63,7 +63,8 @@ struct fakes {
 
 void fakes_init(struct fakes *f, const struct role *role, const char *id);
 void fakes_start(struct fakes *f);
-/* Closes the owner's link, waits for the child and returns its exit status; everything is freed. */
+/* Closes the owner's link, waits for the child and returns its exit status, or 256 + the signal; everything is freed.
+ */
 int fakes_end(struct fakes *f);
 /* The same after SIGTERM. */
 int fakes_term(struct fakes *f);
@@ -74,7 +75,7 @@ int fakes_reap(struct fakes *f);
 void fakes_connect(struct fakes *f);
 void fakes_release(struct fakes *f);
 
-/* Turns the loop until so much was seen; a minute without it ends the test program. */
+/* Turns the loop until so much was seen; without it an alarm ends the test program. */
 void fakes_until(struct fakes *f, const json_t *list, size_t n);
 void fakes_until_event(struct fakes *f, const char *type);
 

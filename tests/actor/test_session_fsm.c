@@ -1,23 +1,14 @@
 /* The session's table, cell by cell: every pair either does exactly what is written here or is unexpected. The actions
  * are recorders; actor/session.c is not linked. */
-#include <errno.h>
+#include "actor/session_fsm.h"
+#include "tests/kit/walk.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
-#include "actor/session_fsm.h"
-
-static const char *called;
-
-#define RECORD(name)                                                                                                   \
-    int name(void *self, const void *arg) {                                                                            \
-        called = #name;                                                                                                \
-        return 0;                                                                                                      \
-    }
+#define RECORD(name) WALK_ACTION(name, #name)
 RECORD(session_recover)
 RECORD(session_open)
 RECORD(session_cancel)
@@ -27,25 +18,24 @@ RECORD(session_leave)
 RECORD(session_give_up)
 
 int64_t session_start_ms(void *self) {
-    return -1;
+    return 1;
 }
 
 int64_t session_orphan_ms(void *self) {
-    return -1;
+    return 2;
 }
 
 int64_t session_stop_ms(void *self) {
-    return -1;
+    return 3;
 }
 
-void session_entered(void *self, unsigned state) {}
+void session_entered(void *self, unsigned state) {
+    walk_entered(self, state);
+}
 
 #define GO(from, event, to, action)                                                                                    \
     { SESSION_##from, SESSION_EV_##event, SESSION_##to, action }
-static const struct wanted {
-    unsigned from, event, to;
-    const char *action;
-} wanted[] = {
+static const struct walk_row rows[] = {
     GO(STARTING, GRANTS, RECOVERING, "session_recover"),
     GO(STARTING, UNOWNED, STARTING, NULL),
     GO(STARTING, ADOPT, STARTING, NULL),
@@ -108,43 +98,32 @@ static const struct wanted {
     GO(LEAVING, TERM, LEAVING, NULL),
 };
 
-static const struct wanted *find(unsigned state, unsigned event) {
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-        if (wanted[i].from == state && wanted[i].event == event)
-            return &wanted[i];
-    return NULL;
-}
+static const struct walk walk = WALK(&session_fsm, rows, SESSION_STATE__COUNT, SESSION_EVENT__COUNT);
 
 static void every_cell(void **state) {
-    unsigned seen = 0;
-    for (unsigned s = 0; s < SESSION_STATE__COUNT; s++)
-        for (unsigned e = 0; e < SESSION_EVENT__COUNT; e++) {
-            struct fsm fsm;
-            fsm_init(&fsm, &session_fsm, NULL, NULL, s);
-            const struct wanted *w = find(s, e);
-            called = NULL;
-            int r = fsm_step(&fsm, e, NULL);
-            if (r != (w ? 0 : -EPROTO) || fsm.state != (w ? w->to : s) ||
-                strcmp(called ? called : "", w && w->action ? w->action : "") != 0)
-                fail_msg("%s x %s: %d, %s, %s", session_fsm.state_names[s], session_fsm.event_names[e], r,
-                         session_fsm.state_names[fsm.state], called ? called : "nothing");
-            seen += w != NULL;
-        }
-    assert_int_equal(seen, sizeof wanted / sizeof *wanted);
+    walk_cells(&walk);
+}
+
+/* What a session waits for without being able to hurry it: its grants, its owner, its runs. */
+static void timeouts(void **state) {
+    static const struct walk_timeout wanted[] = {
+        {SESSION_STARTING, 1, SESSION_EV_LATE},
+        {SESSION_ORPHANED, 2, SESSION_EV_LATE},
+        {SESSION_STOPPING, 3, SESSION_EV_LATE},
+    };
+    walk_timeouts(&walk, wanted, sizeof wanted / sizeof *wanted);
 }
 
 /* Whoever goes away, the session can end: SIGTERM is understood in every state, and only the last one is never left. */
 static void ends(void **state) {
     for (unsigned s = 0; s < SESSION_STATE__COUNT; s++) {
-        assert_non_null(find(s, SESSION_EV_TERM));
-        bool leaves = false;
-        for (unsigned e = 0; e < SESSION_EVENT__COUNT; e++)
-            leaves |= find(s, e) && find(s, e)->to != s;
-        assert_true(leaves == (s != SESSION_LEAVING));
+        assert_non_null(walk_find(&walk, s, SESSION_EV_TERM));
+        assert_true(walk_leaves(&walk, s) == (s != SESSION_LEAVING));
     }
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_cell), cmocka_unit_test(ends)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_cell), cmocka_unit_test(timeouts),
+                                       cmocka_unit_test(ends)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,8 +103,8 @@ static void test_consume(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ceiling),    cmocka_unit_test(test_failure_sticks), cmocka_unit_test(test_huge_sizes),
-        cmocka_unit_test(test_printf),     cmocka_unit_test(test_json_strings),   cmocka_unit_test(test_json_keys),
+        cmocka_unit_test(test_ceiling), cmocka_unit_test(test_failure_sticks), cmocka_unit_test(test_huge_sizes),
+        cmocka_unit_test(test_printf),  cmocka_unit_test(test_json_strings),   cmocka_unit_test(test_json_keys),
         cmocka_unit_test(test_consume),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

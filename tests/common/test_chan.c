@@ -34,8 +34,8 @@ static int on_frame(void *arg, struct chan *c, char *text, size_t n) {
     assert_true(i < SEEN_MAX && n > 0);
     e->n[i] = n;
     e->first[i] = *text;
-    text[0] = text[n - 1] = '!'; /* a handler may change the text in place */
-    if (e->take)
+    text[0] = text[n - 1] = '!';       /* a handler may change the text in place */
+    if (e->take && e->first[i] == 'D') /* as a dispatcher does: only for a message that carries some */
         e->n_fds[i] = chan_take_fds(c, e->fds[i]);
     if (e->drain_inside)
         chan_drain(e->drain_inside);
@@ -186,9 +186,15 @@ static void test_bad_lengths(void **state) {
         uint32_t length;
         bool good;
     } cases[] = {
-        {0, 0, false},           {0, 0x80000000u, false},       {0, 0xffffffffu, false},
-        {0, FRAME_MAX, true},    {0, FRAME_MAX + 1, false},     {100, 100, true},
-        {100, 101, false},       {1, 1, true},                  {FRAME_MAX * 2, FRAME_MAX + 1, false},
+        {0, 0, false},
+        {0, 0x80000000u, false},
+        {0, 0xffffffffu, false},
+        {0, FRAME_MAX, true},
+        {0, FRAME_MAX + 1, false},
+        {100, 100, true},
+        {100, 101, false},
+        {1, 1, true},
+        {FRAME_MAX * 2, FRAME_MAX + 1, false},
         {FRAME_CONTROL_MAX, FRAME_CONTROL_MAX + 1, false},
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
@@ -222,7 +228,8 @@ static void test_half_a_frame_then_death(void **state) {
     }
 }
 
-/* A peer that dies with bytes unread makes the read fail with ECONNRESET: an end like any other, behind what it sent. */
+/* A peer that dies with bytes unread makes the read fail with ECONNRESET: an end like any other, behind what it sent.
+ */
 static void test_reset_is_an_end(void **state) {
     (void)state;
     struct end e;
@@ -261,7 +268,8 @@ static void test_handler_results(void **state) {
         int reason;
     } cases[] = {
         {0, 3, 0, 0},
-        {1, 3, 0, 0}, /* what a handler returns from a function with positive outcomes ends nothing and delays nothing */
+        {1, 3, 0,
+         0}, /* what a handler returns from a function with positive outcomes ends nothing and delays nothing */
         {-EPERM, 1, 1, -EPERM},
         {-EAGAIN, 1, 1, -EPROTO}, /* a handler that could not fork does not make the frame come again */
         {-ECONNRESET, 1, 1, -EPROTO},
@@ -323,8 +331,7 @@ static void test_partial_send_then_the_rest(void **state) {
         assert_int_equal(chan_send_text(e.c, text, FRAME_MAX, NULL, 0), 0);
     }
     assert_true(chan_queued(e.c) > 2 * FRAME_MAX);
-    struct end other;
-    end_open(&other, CHAN_STREAM, 0, 0);
+    struct end other = {0};
     /* the reader is a channel too: three whole frames in order come out, whatever the pieces were */
     int dup_fd = dup(e.fd);
     struct chan_config config = {.loop = e.loop, .fd = dup_fd, .kind = CHAN_STREAM, .ops = &ops, .arg = &other};
@@ -335,8 +342,6 @@ static void test_partial_send_then_the_rest(void **state) {
     assert_int_equal(other.frames, 3);
     assert_true(memcmp(other.first, "abc", 3) == 0 && other.n[2] == FRAME_MAX && chan_queued(e.c) == 0);
     chan_close(reader);
-    turns(&e, 1);
-    end_close(&other);
     end_close(&e);
 }
 
@@ -363,7 +368,8 @@ static void test_queue_ceiling(void **state) {
     end_close(&e);
 }
 
-/* What the socket took in part must be finished, also beyond the ceiling: half a frame would be the end of the stream. */
+/* What the socket took in part must be finished, also beyond the ceiling: half a frame would be the end of the stream.
+ */
 static void test_a_started_frame_is_finished(void **state) {
     (void)state;
     struct end e;
@@ -470,12 +476,13 @@ static void test_drain(void **state) {
     end_open(&other, CHAN_STREAM, 0, 0);
     other.drain_inside = e.c;
     for (char c = 'a'; c < 'f'; c++)
-        put_frame(e.fd, 60000, c);
+        put_frame(e.fd, 20000, c);
     e.fd = fd_close(e.fd);
     put_frame(other.fd, 10, 'o');
     turns(&other, 1); /* inside its handler all of the first one's frames come, in order, and its end */
     assert_true(e.frames == 5 && memcmp(e.first, "abcde", 5) == 0 && e.closes == 1);
     assert_true(other.frames == 1 && other.first[0] == 'o' && other.closes == 0);
+    other.fds_at_start -= 2; /* both ends of the first one are gone */
     end_close(&other);
     end_close(&e);
     chan_drain(NULL);
@@ -509,23 +516,25 @@ static off_t mark_of(int fd) {
     return st.st_size;
 }
 
+static int send_carrying(struct chan *c, char *text, size_t n, const int *fds, unsigned n_fds) {
+    *text = n_fds ? 'D' : '-';
+    return chan_send_text(c, text, n, fds, n_fds);
+}
+
 /* Descriptors come with the frame that carried them: also behind frames without, also when the frame had to wait. */
 static void test_descriptors_with_their_frame(void **state) {
     (void)state;
-    struct end to;
+    struct end to, from = {0};
     end_open(&to, CHAN_STREAM, 0, 0);
     to.take = true;
-    struct end from;
-    end_open(&from, CHAN_STREAM, 0, 0);
-    chan_close(from.c);
     struct chan_config config = {.loop = to.loop, .fd = dup(to.fd), .kind = CHAN_STREAM, .ops = &ops, .arg = &from};
     struct chan *sender = chan_new(&config);
-    from.c = NULL;
+    assert_non_null(sender);
     auto_free char *big = calloc(1, FRAME_MAX);
     int fds[3] = {marked(1), marked(2), marked(3)};
     static const unsigned carried[] = {0, 1, 0, 2, 3, 0, 1};
     for (unsigned i = 0; i < LENGTH(carried); i++)
-        assert_int_equal(chan_send_text(sender, big, i == 2 ? FRAME_MAX : 10, fds, carried[i]), 0);
+        assert_int_equal(send_carrying(sender, big, i == 2 ? FRAME_MAX : 10, fds, carried[i]), 0);
     for (int i = 0; i < 3; i++)
         fds[i] = fd_close(fds[i]); /* they were duplicated: the sender's own may go */
     for (int i = 0; i < 200 && to.frames < LENGTH(carried); i++)
@@ -538,9 +547,9 @@ static void test_descriptors_with_their_frame(void **state) {
             assert_true(fcntl(to.fds[i][k], F_GETFD) & FD_CLOEXEC);
         }
     }
-    assert_int_equal(to.closes, 0);
+    if (to.closes)
+        fail_msg("ended: %d %s", to.reason, err_text());
     chan_close(sender);
-    end_close(&from);
     end_close(&to);
 }
 
@@ -654,7 +663,7 @@ static void test_packets_with_descriptors(void **state) {
     end_open(&e, CHAN_SEQPACKET, 0, 0);
     e.take = true;
     int fds[2] = {marked(7), marked(8)};
-    auto_free char *p = frame(4, 'd');
+    auto_free char *p = frame(4, 'D');
     put_frame(e.fd, 4, 'c');
     put_fds(e.fd, p, 8, fds, 2);
     fds[0] = fd_close(fds[0]);

@@ -76,6 +76,8 @@ static void test_parse_nul_bytes(void **state) {
     json_t *j = NULL;
     assert_int_equal(json_parse("{}\0", 3, JSON_TEXT_MAX, &j), -EPROTO);
     assert_int_equal(json_parse("{\"a\0\":1}", 8, JSON_TEXT_MAX, &j), -EPROTO);
+    assert_int_equal(json_parse("true\0", 5, JSON_TEXT_MAX, &j), -EPROTO);
+    assert_int_equal(json_parse("[1\0,2]", 7, JSON_TEXT_MAX, &j), -EPROTO);
     assert_int_equal(json_parse(NULL, 0, JSON_TEXT_MAX, &j), -EPROTO);
 }
 

@@ -152,7 +152,8 @@ static const struct {
 static void test_table(void **state) {
     (void)state;
     for (size_t i = 0; i < LENGTH(cases); i++) {
-        auto_free char *copy = malloc(cases[i].n ? cases[i].n : 1); /* exact, so that a sanitizer sees one byte too far */
+        auto_free char *copy =
+            malloc(cases[i].n ? cases[i].n : 1); /* exact, so that a sanitizer sees one byte too far */
         memcpy(copy, cases[i].text, cases[i].n);
         int r = scan_check(copy, cases[i].n, cases[i].want);
         if (r != cases[i].code)
@@ -163,7 +164,8 @@ static void test_table(void **state) {
 /* Every prefix of a good text is refused; no read goes beyond it. */
 static void test_prefixes(void **state) {
     (void)state;
-    static const char text[] = "{\"k\\u00e9\\ud83c\\udf31\":[1,-2.5e+3,true,false,null,{\"x\":\"\xc3\xa9\\n\"}],\"z\":{}}";
+    static const char text[] =
+        "{\"k\\u00e9\\ud83c\\udf31\":[1,-2.5e+3,true,false,null,{\"x\":\"\xc3\xa9\\n\"}],\"z\":{}}";
     assert_int_equal(scan_check(text, sizeof text - 1, SCAN_OBJECT), 0);
     for (size_t n = 0; n < sizeof text - 1; n++) {
         auto_free char *copy = malloc(n ? n : 1);
@@ -281,11 +283,13 @@ static int each(void *arg, const char *key, size_t key_n, struct scan_value *val
 
 static void test_members(void **state) {
     (void)state;
-    char text[] = " { \"s\":\"a\\u00e9\\\"\\ud83c\\udf31\" , \"i\":-12,\"r\":1.5,\"b\":true,\"n\":null,\"o\":{\"x\":[1]},\"a\":[ ] } ";
+    char text[] = " { \"s\":\"a\\u00e9\\\"\\ud83c\\udf31\" , "
+                  "\"i\":-12,\"r\":1.5,\"b\":true,\"n\":null,\"o\":{\"x\":[1]},\"a\":[ ] } ";
     struct walk w = {0};
     assert_int_equal(scan_check(text, strlen(text), SCAN_OBJECT), 0);
     assert_int_equal(scan_members(text, strlen(text), each, &w), 0);
-    static const enum scan_type types[] = {SCAN_STRING, SCAN_INT, SCAN_REAL, SCAN_BOOL, SCAN_NULL, SCAN_OBJECT, SCAN_ARRAY};
+    static const enum scan_type types[] = {SCAN_STRING, SCAN_INT,    SCAN_REAL, SCAN_BOOL,
+                                           SCAN_NULL,   SCAN_OBJECT, SCAN_ARRAY};
     static const char names[] = "sirbnoa";
     assert_int_equal(w.calls, LENGTH(types));
     for (size_t i = 0; i < LENGTH(types); i++) {

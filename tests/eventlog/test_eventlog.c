@@ -1,23 +1,25 @@
 /* The event log as its peers see it: what it answers and in which order, who may say what, and who owns a run id. */
 #include "log_fixture.h"
 
+#include <arpa/inet.h>
+
 /* ---- replies ---- */
 
 static void accepted_then_durable(void **state) {
     struct logd *l = *state;
     int runs = peer(l, "runs");
     append(runs, 1, "process.started", true);
-    assert_int_equal(get_accepted(l, runs, 1), 1);
-    assert_int_equal(get_durable(l, runs, 1), 1);
+    assert_int_equal(get_accepted(runs, 1), 1);
+    assert_int_equal(get_durable(runs, 1), 1);
     append(runs, 2, "process.exited", false); /* relaxed: no durable */
     append(runs, 0, "process.exited", false); /* wants no reply at all */
     append(runs, 4, "process.started", true);
-    assert_int_equal(get_accepted(l, runs, 2), 2);
-    assert_int_equal(get_accepted(l, runs, 4), 4);
-    assert_int_equal(get_durable(l, runs, 4), 4);
+    assert_int_equal(get_accepted(runs, 2), 2);
+    assert_int_equal(get_accepted(runs, 4), 4);
+    assert_int_equal(get_durable(runs, 4), 4);
     append(l->control, 5, "system.boot", true); /* root speaks on its control link */
-    assert_int_equal(get_accepted(l, l->control, 5), 5);
-    assert_int_equal(get_durable(l, l->control, 5), 5);
+    assert_int_equal(get_accepted(l->control, 5), 5);
+    assert_int_equal(get_durable(l->control, 5), 5);
     (void)close(runs);
 }
 
@@ -27,7 +29,7 @@ static void one_commit(struct logd *l, unsigned n, unsigned relaxed, unsigned mo
     assert_true(n <= 100);
     for (unsigned i = 0; i < n; i++) {
         links[i] = peer(l, "runs");
-        (void)append_durable(l, links[i], 1, "process.started");
+        (void)append_durable(links[i], 1, "process.started");
     }
     uint64_t before = commits(l);
     logd_hold(l);
@@ -39,9 +41,9 @@ static void one_commit(struct logd *l, unsigned n, unsigned relaxed, unsigned mo
     logd_go(l);
     for (unsigned i = 0; i < n; i++) {
         for (unsigned k = 0; k < relaxed; k++)
-            (void)get_accepted(l, links[i], 2);
-        int64_t seq = get_accepted(l, links[i], 3);
-        assert_int_equal(get_durable(l, links[i], 3), seq);
+            (void)get_accepted(links[i], 2);
+        int64_t seq = get_accepted(links[i], 3);
+        assert_int_equal(get_durable(links[i], 3), seq);
     }
     assert_in_range(commits(l), before + 1, before + most);
     for (unsigned i = 0; i < n; i++)
@@ -59,13 +61,13 @@ static void one_commit_for_all(void **state) {
 static void relaxed_reaches_the_disk(void **state) {
     struct logd *l = *state;
     int gateway = peer(l, "gateway"), runs = peer(l, "runs");
-    put(gateway, MSG_QUERY, &(struct msg_query){.ref = 1, .by = "all", .wait_ms = 60000});
-    put(gateway, MSG_HEAD, &(struct msg_head){.ref = 2});
-    assert_int_equal(get(l, gateway, MSG_HEAD_IS).head_is.seq, 0); /* so the query waits */
+    peer_put(gateway, MSG_QUERY, &(struct msg_query){.ref = 1, .by = "all", .wait_ms = 60000});
+    peer_put(gateway, MSG_HEAD, &(struct msg_head){.ref = 2});
+    assert_int_equal(peer_get(gateway, MSG_HEAD_IS)->head_is.seq, 0); /* so the query waits */
     uint64_t before = commits(l);
     append(runs, 1, "process.started", false);
-    (void)get_accepted(l, runs, 1);
-    struct msg m = get(l, gateway, MSG_PAGE);
+    (void)get_accepted(runs, 1);
+    struct msg m = *peer_get(gateway, MSG_PAGE);
     assert_int_equal(m.page.next, 1);
     assert_int_equal(commits(l), before + 1);
     (void)close(gateway);
@@ -80,28 +82,28 @@ static void stamps_come_from_the_link(void **state) {
     int call = introduce_from(
         toolcalls,
         (struct msg_introduce){.role = "toolcall", .run = run_a, .actor = "reviewer", .call = call_a, .pid = 1234});
-    put(call, MSG_APPEND,
-        &(struct msg_append){.ref = 1,
-                             .type = "tool.succeeded",
-                             .step = "read",
-                             .task = task_a,
-                             .corr = "x-1",
-                             .barrier = true,
-                             .data = SPAN("{ \"output\" : 1}")});
-    (void)get_accepted(l, call, 1);
-    (void)get_durable(l, call, 1);
+    peer_put(call, MSG_APPEND,
+             &(struct msg_append){.ref = 1,
+                                  .type = "tool.succeeded",
+                                  .step = "read",
+                                  .task = task_a,
+                                  .corr = "x-1",
+                                  .barrier = true,
+                                  .data = SPAN("{ \"output\" : 1}")});
+    (void)get_accepted(call, 1);
+    (void)get_durable(call, 1);
     char wanted[512];
     (void)snprintf(
         wanted, sizeof wanted,
         "\"type\":\"tool.succeeded\",\"actor\":\"reviewer\",\"task\":\"%s\",\"run\":\"%s\",\"step\":\"read\","
         "\"call\":\"%s\",\"corr\":\"x-1\",\"pid\":1234,\"data\":{ \"output\" : 1}}",
         task_a, run_a, call_a);
-    struct msg_page page = ask(l, gateway, (struct msg_query){.by = "run", .key = run_a});
+    struct msg_page page = ask(gateway, (struct msg_query){.by = "run", .key = run_a});
     assert_true(page_has(page, wanted));
     assert_int_equal(page.events.p[0], '[');
     for (const char *const *by = (const char *const[]){"actor", "reviewer", "task", task_a, "corr", "x-1", NULL}; *by;
          by += 2)
-        assert_int_equal(page_count(ask(l, gateway, (struct msg_query){.by = by[0], .key = by[1]})), 1);
+        assert_int_equal(page_count(ask(gateway, (struct msg_query){.by = by[0], .key = by[1]})), 1);
     (void)close(gateway);
     (void)close(toolcalls);
     (void)close(call);
@@ -139,10 +141,10 @@ static void refusals(void **state) {
         event.ref = (int64_t)i + 1;
         event.barrier = true;
         event.data = event.data.p ? event.data : SPAN("{}");
-        put(cases[i].fd, MSG_APPEND, &event);
-        get_refused(l, cases[i].fd, event.ref, cases[i].error);
+        peer_put(cases[i].fd, MSG_APPEND, &event);
+        get_refused(cases[i].fd, event.ref, cases[i].error);
     }
-    assert_int_equal(append_durable(l, run, 99, "run.accepted"), 1); /* nothing of all that remains */
+    assert_int_equal(append_durable(run, 99, "run.accepted"), 1); /* nothing of all that remains */
     (void)close(run);
     (void)close(call);
     (void)close(runs);
@@ -177,19 +179,18 @@ static void hostile_frames(void **state) {
         int bad = run_peer(runs, id);
         memcpy(frame, &be, sizeof be);
         memcpy(frame + sizeof be, cases[i].text, strlen(cases[i].text));
-        assert_int_equal(put_bytes(bad, frame, sizeof be + strlen(cases[i].text), NULL, 0), 0);
-        get_end(bad);
+        peer_put_bytes(bad, frame, sizeof be + strlen(cases[i].text), NULL, 0);
+        peer_end(bad);
         (void)close(bad);
     }
-    int thief = run_peer(runs, run_b), ends[2];
-    pair(ends);
-    put_fds(thief, MSG_INTRODUCE, &(struct msg_introduce){.role = "root"}, &ends[1], 1);
-    get_end(thief);
-    (void)close(ends[1]);
-    get_end(ends[0]);
-    (void)append_durable(l, good, 1, "run.accepted");
-    (void)append_durable(l, runs, 1, "process.started");
-    (void)close(ends[0]);
+    int thief = run_peer(runs, run_b), theirs, ours = peer_pair(CHAN_STREAM, &theirs);
+    peer_put_fds(thief, MSG_INTRODUCE, &(struct msg_introduce){.role = "root"}, &theirs, 1);
+    peer_end(thief);
+    (void)close(theirs);
+    peer_end(ours);
+    (void)append_durable(good, 1, "run.accepted");
+    (void)append_durable(runs, 1, "process.started");
+    (void)close(ours);
     (void)close(thief);
     (void)close(good);
     (void)close(runs);
@@ -211,17 +212,17 @@ static void introductions(void **state) {
     };
     for (size_t i = 0; i < sizeof nobody / sizeof *nobody; i++) {
         int fd = introduce_from(nobody[i].by, nobody[i].m);
-        get_end(fd);
+        peer_end(fd);
         (void)close(fd);
     }
-    (void)append_durable(l, runs, 1, "process.started");
+    (void)append_durable(runs, 1, "process.started");
     int gateway = introduce_from(actors, (struct msg_introduce){.role = "gateway"});
-    get_end(actors);
-    get_end(gateway);
+    peer_end(actors);
+    peer_end(gateway);
     int root = introduce_from(runs, (struct msg_introduce){.role = "root"});
-    get_end(runs);
-    get_end(root);
-    (void)append_durable(l, l->control, 1, "system.ready");
+    peer_end(runs);
+    peer_end(root);
+    (void)append_durable(l->control, 1, "system.ready");
     (void)close(gateway);
     (void)close(root);
     (void)close(actors);
@@ -233,15 +234,15 @@ static void introductions(void **state) {
 static void run_in_use(void **state) {
     struct logd *l = *state;
     int runs = peer(l, "runs"), owner = run_peer(runs, run_a);
-    (void)append_durable(l, owner, 1, "run.accepted");
+    (void)append_durable(owner, 1, "run.accepted");
     int second = run_peer(runs, run_a);
     for (int ref = 1; ref < 3; ref++) {
         append(second, ref, ref == 1 ? "run.accepted" : "run.started", true);
-        get_refused(l, second, ref, "run_in_use");
+        get_refused(second, ref, "run_in_use");
     }
-    (void)append_durable(l, owner, 2, "run.started");
+    (void)append_durable(owner, 2, "run.started");
     int other = run_peer(runs, run_b); /* other ids are free */
-    (void)append_durable(l, other, 1, "run.accepted");
+    (void)append_durable(other, 1, "run.accepted");
     (void)close(other);
     (void)close(second);
     (void)close(owner);
@@ -256,7 +257,7 @@ static void freed_by_death(void **state) {
         char run[ID_SIZE];
         id_make('r', run);
         int owner = run_peer(runs, run), successor = -1;
-        (void)append_durable(l, owner, 1, "run.accepted");
+        (void)append_durable(owner, 1, "run.accepted");
         logd_hold(l);
         if (introduced_first)
             successor = run_peer(runs, run);
@@ -267,9 +268,9 @@ static void freed_by_death(void **state) {
             successor = run_peer(runs, run);
         append(successor, 1, "run.failed", true);
         logd_go(l);
-        (void)get_accepted(l, successor, 1);
-        int64_t seq = get_durable(l, successor, 1);
-        struct msg_page page = ask(l, gateway, (struct msg_query){.by = "run", .key = run});
+        (void)get_accepted(successor, 1);
+        int64_t seq = get_durable(successor, 1);
+        struct msg_page page = ask(gateway, (struct msg_query){.by = "run", .key = run});
         assert_int_equal(page_count(page), 4);
         assert_int_equal(page.next, seq); /* the last of them is the successor's */
         (void)close(successor);
@@ -281,22 +282,22 @@ static void freed_by_death(void **state) {
 static void ids_are_never_reused(void **state) {
     struct logd *l = *state;
     int runs = peer(l, "runs"), run = run_peer(runs, run_a);
-    (void)append_durable(l, run, 1, "run.accepted");
+    (void)append_durable(run, 1, "run.accepted");
     append(run, 2, "run.accepted", true);
-    get_refused(l, run, 2, "run_in_use");
+    get_refused(run, 2, "run_in_use");
     (void)close(run);
     run = run_peer(runs, run_a); /* a successor goes on, but may not begin again */
     append(run, 1, "run.accepted", true);
-    get_refused(l, run, 1, "run_in_use");
-    (void)append_durable(l, run, 2, "run.failed");
+    get_refused(run, 1, "run_in_use");
+    (void)append_durable(run, 2, "run.failed");
     append(run, 3, "run.started", true);
-    get_refused(l, run, 3, "bad_event");
+    get_refused(run, 3, "bad_event");
     (void)close(run);
     run = run_peer(runs, run_a); /* now the log knows it from the disk */
     append(run, 1, "run.accepted", true);
-    get_refused(l, run, 1, "run_in_use");
+    get_refused(run, 1, "run_in_use");
     append(run, 2, "step.started", true);
-    get_refused(l, run, 2, "bad_event");
+    get_refused(run, 2, "bad_event");
     (void)close(run);
     (void)close(runs);
 }

@@ -199,6 +199,11 @@ static int list_rows(void) {
     return 0;
 }
 
+static double load_now(void) {
+    double load;
+    return getloadavg(&load, 1) == 1 ? load : -1;
+}
+
 static int measure(const struct wish *wish, struct result *results) {
     char build[PATH_MAX];
     struct bench bench = {.build = build, .deadline_s = wish->deadline_s};
@@ -214,6 +219,7 @@ static int measure(const struct wish *wish, struct result *results) {
         results[i].floor_only = wish->floors;
         results[i].wanted = results[i].wanted && !(wish->floors && !bench_rows[i].floor[0]);
     }
+    bench.load = load_now();
     measure_all(&bench, wish, results);
     return conclude(&bench, wish, results);
 }

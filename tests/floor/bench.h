@@ -63,6 +63,7 @@ struct bench {
     const char *build;   /* absolute */
     const char *state;   /* directory in which {state} directories are made, absolute */
     unsigned deadline_s; /* of one command */
+    double load;         /* average of the last minute when the measuring began; negative = unknown */
 };
 
 /* Runs one command that prints samples, and gives their median. -ENOENT when the program has not been built, -ETIME

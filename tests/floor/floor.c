@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <ftw.h>
 #include <getopt.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,7 +182,8 @@ int floor_place_make(const char *dir, char **conf) {
         return err_raise(-ENOMEM, "room for a path");
     }
     auto_file FILE *file = fopen(path, "we"); /* paths in it are relative to its folder */
-    if (!file || fputs("[soma]\nstate = state\nruntime = run\n[tools]\ndir = tools\n[actors]\ndir = actors\n", file) < 0 ||
+    if (!file ||
+        fputs("[soma]\nstate = state\nruntime = run\n[tools]\ndir = tools\n[actors]\ndir = actors\n", file) < 0 ||
         fflush(file))
         return err_raise(-EIO, "write %s", path);
     *conf = take_ptr(&path);
@@ -235,6 +237,17 @@ int floor_recv(int fd, char text[FLOOR_FRAME_MAX], size_t *n) {
     }
     memcpy(text, buffer + sizeof length, length);
     *n = length;
+    return 0;
+}
+
+int floor_stay(void) {
+    cpu_set_t one;
+    int cpu = sched_getcpu();
+    CPU_ZERO(&one);
+    if (cpu >= 0)
+        CPU_SET((size_t)cpu, &one);
+    if (cpu < 0 || sched_setaffinity(0, sizeof one, &one) < 0)
+        return err_raise(-errno, "stay on one processor");
     return 0;
 }
 

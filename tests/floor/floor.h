@@ -46,8 +46,8 @@ double floor_now_us(void); /* CLOCK_MONOTONIC */
 /* Prints one line as above and flushes it: later forks must not inherit it. */
 int floor_print(const char *row, const char *unit, const double *samples, size_t n);
 
-/* Makes a fresh directory inside `state`; *path is malloc'ed, the caller's. floor_dir_remove() deletes it and all that is
- * in it, is quiet about NULL, and frees nothing. */
+/* Makes a fresh directory inside `state`; *path is malloc'ed, the caller's. floor_dir_remove() deletes it and all that
+ * is in it, is quiet about NULL, and frees nothing. */
 int floor_dir_make(const char *state, char **path);
 void floor_dir_remove(const char *path);
 
@@ -66,6 +66,11 @@ void floor_event(char text[FLOOR_EVENT_BYTES], unsigned who, uint64_t n);
  * -ECONNRESET when the other end is closed between frames. */
 int floor_send(int fd, const char *text, size_t n);
 int floor_recv(int fd, char text[FLOOR_FRAME_MAX], size_t *n);
+
+/* Keeps this process and its later children on the processor it is on. For a message between two processes that work in
+ * turns: whether they share a processor is the scheduler's choice, changes from minute to minute, and costs more (the
+ * waking of an idle processor) than all that is to be compared. */
+int floor_stay(void);
 
 /* Waits for child `pid`; -ECHILD unless it exits with 0. */
 int floor_reap(pid_t pid, const char *what);

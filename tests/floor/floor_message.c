@@ -1,6 +1,6 @@
 /* The floor of a message on a link: a length-prefixed frame there and one back over a SOCK_STREAM socketpair between
  * two processes, with the JSON work that no design avoids: each end encodes what it sends and parses what it gets.
- * A sample is one round trip. */
+ * Both stay on one processor. A sample is one round trip. */
 #include "common/cleanup.h"
 #include "common/err.h"
 #include "tests/floor/floor.h"
@@ -106,6 +106,8 @@ static int ask_all(int fd, const struct floor_options *options) {
 
 static int run(const struct floor_options *options) {
     int pair[2], r = fit_padding();
+    if (!r)
+        r = floor_stay();
     if (r)
         return err_up(r);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)

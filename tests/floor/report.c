@@ -89,7 +89,8 @@ static void print_numbers(FILE *out, const struct result *result) {
 
 void report_table(FILE *out, const struct bench *bench, const struct result *results, size_t n) {
     struct machine machine = machine_read(bench->state);
-    fprintf(out, "%s, %ld processors, Linux %s, %s\n\n", machine.cpu, machine.cpus, machine.uts.release, machine.disk);
+    fprintf(out, "%s, %ld processors, Linux %s, %s\n", machine.cpu, machine.cpus, machine.uts.release, machine.disk);
+    fprintf(out, "load average of the last minute when it began: %.2f\n\n", bench->load);
     if (strcmp(machine.disk, "tmpfs") == 0)
         fprintf(out, "The state directory is in memory: durable rows say nothing. Give a disk with --state.\n\n");
     fprintf(out, "%-42s %-6s %10s %10s  %-18s %-10s %s\n", "what (median of round medians)", "unit", "floor", "soma",
@@ -144,9 +145,9 @@ static json_t *json_report(const struct bench *bench, const struct result *resul
     for (size_t i = 0; i < n; i++)
         if (results[i].wanted)
             json_array_append_new(rows, json_result(&results[i]));
-    return json_pack("{s:i, s:I, s:{s:s, s:I, s:s, s:s}, s:o}", "v", 1, "time", (json_int_t)time(NULL), "machine",
-                     "cpu", machine.cpu, "cpus", (json_int_t)machine.cpus, "kernel", machine.uts.release, "disk",
-                     machine.disk, "rows", rows);
+    return json_pack("{s:i, s:I, s:f, s:{s:s, s:I, s:s, s:s}, s:o}", "v", 1, "time", (json_int_t)time(NULL), "load",
+                     bench->load, "machine", "cpu", machine.cpu, "cpus", (json_int_t)machine.cpus, "kernel",
+                     machine.uts.release, "disk", machine.disk, "rows", rows);
 }
 
 int report_json(const char *path, const struct bench *bench, const struct result *results, size_t n) {

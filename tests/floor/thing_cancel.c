@@ -16,6 +16,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define READY_FD 3
@@ -30,6 +32,25 @@ struct tree {
 #define TREE_NULL ((struct tree){.rpc = RPC_NULL})
 
 /* --- start and stop --- */
+
+/* A tool runs under a uid of its own, and the build may stand where that uid may not go, in root's home for one: so its
+ * program is copied to `dir`, which everybody may enter. */
+static int place_tool(const char *dir, char tool[PATH_MAX]) {
+    char built[PATH_MAX];
+    int r = floor_built("tests/floor/tool-crowd", built);
+    if (r)
+        return err_up(r);
+    if (snprintf(tool, PATH_MAX, "%s/tool-crowd", dir) >= PATH_MAX)
+        return err_raise(-ENAMETOOLONG, "path of the tool");
+    auto_close int from = open(built, O_RDONLY | O_CLOEXEC);
+    auto_close int to = open(tool, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    if (from < 0 || to < 0 || fchmod(to, 0755) < 0 || chmod(dir, 0755) < 0)
+        return err_raise(-errno, "copy %s to %s", built, tool);
+    ssize_t n;
+    while ((n = sendfile(to, from, NULL, 1 << 20)) > 0)
+        ;
+    return n < 0 ? err_raise(-errno, "copy %s to %s", built, tool) : 0;
+}
 
 static int write_manifest(const struct tree *tree, const char *dir, unsigned processes) {
     char path[PATH_MAX];
@@ -98,7 +119,7 @@ static int tree_stop(struct tree *tree) {
 
 /* --- one cancel --- */
 
-/* The member `wanted` of the result, a text, into `out`. */
+/* The member `wanted` of the result, a text, into `out`; cut where it is longer. */
 static int call(struct rpc *rpc, const char *method, json_t *params, const char *wanted, char out[RUN_ID_SIZE]) {
     json_t *answer = NULL;
     int r = rpc_call(rpc, method, params, PATIENCE_MS, &answer);
@@ -141,12 +162,16 @@ static int await_crowd(const struct tree *tree, unsigned processes) {
     return 0;
 }
 
+/* The head is asked for because everything accepted is committed before it is told: what the start left to be written
+ * is no part of the cancel. */
 static int cancel_once(struct tree *tree, unsigned processes, double *sample) {
-    char run[RUN_ID_SIZE], status[RUN_ID_SIZE];
+    char run[RUN_ID_SIZE], status[RUN_ID_SIZE], hash[RUN_ID_SIZE];
     json_t *plan = json_pack("{s:{s:[{s:s, s:s}]}}", "plan", "steps", "id", "crowd", "tool", "crowd");
     int r = call(&tree->rpc, "run.start", plan, "run", run);
     if (!r)
         r = await_crowd(tree, processes);
+    if (!r)
+        r = call(&tree->rpc, "head", NULL, "hash", hash);
     if (r)
         return err_up(r);
     double start = floor_now_us();
@@ -184,14 +209,14 @@ static int cancel_all(struct tree *tree, const struct floor_options *options) {
 
 /* --- main --- */
 
-static int measure(const struct floor_options *options, const char *dir) {
+static int measure(const struct floor_options *options, const char *dir, const char *tool_dir) {
     struct tree tree = TREE_NULL;
     auto_free char *conf = NULL, *runtime = NULL;
     if (asprintf(&runtime, "%s/run", dir) < 0) {
         runtime = NULL;
         return err_raise(-ENOMEM, "room for a path");
     }
-    int r = floor_built("tests/floor/tool-crowd", tree.tool);
+    int r = place_tool(tool_dir, tree.tool);
     if (!r)
         r = floor_place_make(dir, &conf);
     if (!r)
@@ -205,11 +230,13 @@ static int measure(const struct floor_options *options, const char *dir) {
 }
 
 static int run(const struct floor_options *options) {
-    auto_free char *path = NULL;
+    auto_free char *path = NULL, *tool_dir = NULL;
     int r = floor_dir_make(options->state, &path);
-    if (r)
-        return err_up(r);
-    r = measure(options, path);
+    if (!r)
+        r = floor_dir_make("/tmp", &tool_dir);
+    if (!r)
+        r = measure(options, path, tool_dir);
+    floor_dir_remove(tool_dir);
     floor_dir_remove(path);
     return r;
 }

@@ -1,6 +1,7 @@
 /* A message there and one back on a real link: channel, codec and loop of common/ at both ends, between two processes.
  * Both messages have the members of floor-message's (an `append` is the nearest in the catalogue: the codec does not
- * mind who sends it to whom), are as long, and are made anew and checked each time. A sample is one round trip.
+ * mind who sends it to whom), are as long, and are made anew and checked each time. Both processes stay on one
+ * processor, as in the floor. A sample is one round trip.
  *
  *     main ── ask ──> answering process
  *          <── got ──
@@ -168,6 +169,8 @@ static int ask_all(struct end *end, const struct floor_options *options) {
 
 static int run(const struct floor_options *options) {
     int pair[2], r = fit_padding();
+    if (r == 0)
+        r = floor_stay();
     if (r == 0)
         r = chan_pair(CHAN_STREAM, pair);
     if (r)

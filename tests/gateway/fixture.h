@@ -1,21 +1,16 @@
 /* A real gateway in a child process, with this test playing root, the event log, the registry and every supervisor at
- * the other ends of its links, and clients at its socket. All calls wait for what they want, up to WAIT_MS, and fail
- * the test when it does not come. */
+ * the other ends of its links, and clients at its socket. */
 #ifndef SOMA_TESTS_GATEWAY_FIXTURE_H
 #define SOMA_TESTS_GATEWAY_FIXTURE_H
 
-#include "common/json.h"
-#include "common/role.h"
+#include "tests/kit/peers.h"
 
-#include <stdbool.h>
-
-#define WAIT_MS 10000
+#define WAIT_MS kit_ms(KIT_WAIT_MS)
 
 struct fixture {
     pid_t pid;
     int control, wire[ROLE__COUNT];
     char dir[64], path[96];
-    char *text;     /* of the last message received: what its strings point into */
     struct msg msg; /* the last message received; its descriptors are the test's */
 };
 
@@ -25,10 +20,17 @@ void fixture_start(struct fixture *f, const struct spec *spec, unsigned generati
 /* SIGTERM; the gateway must end with 0. */
 void fixture_stop(struct fixture *f);
 
-void put_msg(int fd, enum msg_type type, const void *body, const int *fds, unsigned n_fds);
+static inline void put_msg(int fd, enum msg_type type, const void *body, const int *fds, unsigned n_fds) {
+    peer_put_fds(fd, type, body, fds, n_fds);
+}
 /* The next message at `fd` (a link or an endpoint), which must be of that type. */
-const struct msg *want_msg(struct fixture *f, int fd, enum msg_type type);
-bool readable(int fd, int ms);
+static inline const struct msg *want_msg(struct fixture *f, int fd, enum msg_type type) {
+    f->msg = *peer_get(fd, type);
+    return &f->msg;
+}
+static inline bool readable(int fd, int64_t ms) {
+    return peer_readable(fd, ms);
+}
 
 int client_connect(const struct fixture *f);
 void client_put(int fd, const char *text);

@@ -283,32 +283,56 @@ static void test_cancel_of_others(void **state) {
     want_cancelled(client);
 }
 
-static void test_cancel_ours(void **state) {
-    struct fixture *f = *state;
-    int log = f->wire[ROLE_EVENTLOG];
-    auto_close int client = client_connect(f);
+/* A run of this gateway's own session; another client asks for its end. */
+static struct session begin_cancel_ours(struct fixture *f, int client, int other) {
+    char call[128];
     client_put(client, START);
     struct session s = take_session(f);
     accept_run(&s, client);
+    (void)snprintf(call, sizeof call, CALL(5, "run.cancel", "{\"run\":\"%s\"}"), s.run);
+    client_put(other, call);
+    assert_string_equal(want_msg(f, s.link, MSG_CANCEL)->cancel.reason, "cancelled");
+    return s;
+}
+
+static void want_cancelled_ours(int other) {
+    auto_json json_t *result = want_result(other, 5);
+    assert_string_equal(json_str(result, "status"), "cancelled");
+}
+
+/* What the session tells is the answer as soon as the run is reaped; the log is not asked. */
+static void test_cancel_ours(void **state) {
+    struct fixture *f = *state;
+    auto_close int client = client_connect(f);
+    auto_close int other = client_connect(f);
+    struct session s = begin_cancel_ours(f, client, other);
+    put_msg(s.link, MSG_RUN_DONE, &(struct msg_run_done){.run = s.run, .status = "cancelled"}, NULL, 0);
+    barrier(f);
+    assert_false(readable(other, 0)); /* not reaped yet */
+    killed(f, ROLE_RUNS, s.run);
+    want_cancelled_ours(other);
+    assert_false(readable(f->wire[ROLE_EVENTLOG], 0));
+    session_ends(&s, "exited");
+}
+
+/* The session dies with its run: the log knows. */
+static void test_cancel_ours_untold(void **state) {
+    struct fixture *f = *state;
+    int log = f->wire[ROLE_EVENTLOG];
+    auto_close int client = client_connect(f);
+    auto_close int other = client_connect(f);
+    struct session s = begin_cancel_ours(f, client, other);
     char first[256], last[256];
     (void)snprintf(first, sizeof first,
                    "[{\"seq\":3,\"type\":\"run.accepted\",\"run\":\"%s\",\"data\":{\"owner\":\"%s\"}}]", s.run, s.id);
     (void)snprintf(last, sizeof last, "[{\"seq\":8,\"type\":\"run.cancelled\",\"run\":\"%s\",\"data\":{}}]", s.run);
-    auto_close int other = client_connect(f);
-    char call[128];
-    (void)snprintf(call, sizeof call, CALL(5, "run.cancel", "{\"run\":\"%s\"}"), s.run);
-    client_put(other, call);
-    assert_string_equal(want_msg(f, s.link, MSG_CANCEL)->cancel.reason, "cancelled");
+    killed(f, ROLE_RUNS, s.run);
     assert_int_equal(want_msg(f, log, MSG_QUERY)->query.after, 0);
+    assert_true(f->msg.query.wait_ms > 0);
     page(f, first);
     assert_int_equal(want_msg(f, log, MSG_QUERY)->query.after, 3);
-    assert_int_equal(f->msg.query.wait_ms, 60000);                 /* what one query may wait */
-    page(f, "[{\"seq\":4,\"type\":\"tool.killed\",\"data\":{}}]"); /* not yet */
-    assert_int_equal(want_msg(f, log, MSG_QUERY)->query.after, 4);
     page(f, last);
-    killed(f, ROLE_RUNS, s.run);
-    auto_json json_t *result = want_result(other, 5);
-    assert_string_equal(json_str(result, "status"), "cancelled");
+    want_cancelled_ours(other);
     session_ends(&s, "exited");
 }
 
@@ -757,6 +781,7 @@ int main(int argc, char **argv) {
         TEST(test_cancel_over),
         TEST(test_cancel_of_others),
         TEST(test_cancel_ours),
+        TEST(test_cancel_ours_untold),
         TEST(test_cancel_refused),
         TEST(test_ask),
         TEST(test_ask_nobody),

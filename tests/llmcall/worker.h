@@ -22,10 +22,7 @@ struct worker {
  * (and stays the caller's). Fails the test when hello does not come. */
 void worker_start(struct worker *w, const struct spec *spec, int secret);
 
-/* Sends a text as one frame. */
-void worker_send(int fd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* The next frame from `fd`: a new reference; NULL at the end. Fails the test after 30 s without one. */
+/* The next frame from `fd`: a new reference; NULL at the end. */
 json_t *worker_hear(struct worker *w, int fd);
 
 /* Asks; `timeout_ms` as in llm_request. */
@@ -36,7 +33,7 @@ json_t *worker_journal(struct worker *w);
 
 void worker_shut(int *fd);
 
-/* Waits for the end and returns the wait status; releases everything. */
+/* Waits for the end and returns the exit status, or 256 + the signal; releases everything. */
 int worker_end(struct worker *w);
 
 #endif

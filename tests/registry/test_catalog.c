@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +18,7 @@
 #include "common/json.h"
 #include "registry/catalog.h"
 #include "registry/files.h"
+#include "tests/kit/process.h"
 
 #define BUILTINS 8
 
@@ -399,15 +399,6 @@ static void test_actors(void **state) {
     room_close(&room);
 }
 
-static size_t open_fds(void) {
-    auto_dir DIR *dir = opendir("/proc/self/fd");
-    size_t n = 0;
-    assert_non_null(dir);
-    while (readdir(dir))
-        n++;
-    return n;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_builtins_and_files),
@@ -422,11 +413,7 @@ int main(void) {
         cmocka_unit_test(test_actors),
     };
     json_init();
-    size_t before = open_fds();
+    (void)kit_count(NULL);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    if (open_fds() != before) {
-        print_error("descriptors leaked\n");
-        return 1;
-    }
-    return failed;
+    return failed ? failed : kit_left(NULL);
 }

@@ -36,11 +36,8 @@ static void expect_names(const json_t *doc, const char *key, const char *wanted,
 
 /* "id generation declared" */
 static void whereis(int fd, const char *name, char out[128]) {
-    auto_free struct heard *heard = malloc(sizeof *heard);
-    assert_non_null(heard);
-    tell(fd, MSG_WHEREIS, &(struct msg_whereis){.ref = 77, .name = name}, NULL, 0);
-    hear_type(fd, MSG_NAME_IS, heard);
-    const struct msg_name_is *is = &heard->m.name_is;
+    peer_put(fd, MSG_WHEREIS, &(struct msg_whereis){.ref = 77, .name = name});
+    const struct msg_name_is *is = &peer_get(fd, MSG_NAME_IS)->name_is;
     assert_int_equal(is->ref, 77);
     (void)snprintf(out, 128, "%s %lld %s", is->id ? is->id : "-", (long long)is->generation,
                    is->declared ? "declared" : "unknown");
@@ -262,9 +259,9 @@ static void test_names(void **state) {
         struct msg_name_put put = {.name = "reviewer", .id = id, .generation = cases[i].put, .pid = 9};
         struct msg_name_drop drop = {.name = "reviewer", .generation = cases[i].drop};
         if (cases[i].put)
-            tell(actors, MSG_NAME_PUT, &put, NULL, 0);
+            peer_put(actors, MSG_NAME_PUT, &put);
         if (cases[i].drop)
-            tell(actors, MSG_NAME_DROP, &drop, NULL, 0);
+            peer_put(actors, MSG_NAME_DROP, &drop);
         settle(actors);
         expect_whereis(gateway, "reviewer", cases[i].wanted);
         expect_whereis(idler, "reviewer", cases[i].wanted); /* actors may ask too */
@@ -282,7 +279,7 @@ static void test_names_end_with_their_supervisor(void **state) {
     auto_close int gateway = peer(&w, w.control, "gateway", NULL);
     struct msg_name_put put = {.name = "idler", .id = "idler", .generation = 5, .pid = 9};
     auto_close int first = peer(&w, w.control, "actors", NULL);
-    tell(first, MSG_NAME_PUT, &put, NULL, 0);
+    peer_put(first, MSG_NAME_PUT, &put);
     settle(first);
     expect_whereis(gateway, "idler", "idler 5 declared");
     first = fd_close(first);
@@ -291,15 +288,14 @@ static void test_names_end_with_their_supervisor(void **state) {
     assert_string_equal(got, "- 0 declared");
 
     first = peer(&w, w.control, "actors", NULL);
-    tell(first, MSG_NAME_PUT, &put, NULL, 0);
+    peer_put(first, MSG_NAME_PUT, &put);
     settle(first);
     auto_close int second = peer(&w, w.control, "actors", NULL);
     put.generation = 1;
-    tell(second, MSG_NAME_PUT, &put, NULL, 0);
+    peer_put(second, MSG_NAME_PUT, &put);
     settle(second);
     expect_whereis(gateway, "idler", "idler 1 declared");
-    auto_free struct heard *heard = malloc(sizeof *heard);
-    assert_int_equal(hear(first, heard), -1); /* what an older one still has to say is not heard */
+    assert_null(peer_hear(first)); /* what an older one still has to say is not heard */
     world_close(&w);
 }
 
@@ -351,7 +347,6 @@ static void send_hostile(int fd, size_t i) {
 static void test_hostile_frames(void **state) {
     (void)state;
     struct world w;
-    auto_free struct heard *heard = malloc(sizeof *heard);
     world_open(&w);
     world_start(&w, NULL);
     auto_close int witness = peer(&w, w.control, "gateway", NULL);
@@ -365,12 +360,12 @@ static void test_hostile_frames(void **state) {
                             : worker                    ? peer(&w, actors, role, "reviewer")
                                                         : peer(&w, w.control, role, NULL);
         send_hostile(fd, i);
-        int r = hear(fd, heard);
-        if (r == 0 && hostile[i].with_fd) { /* answered before the descriptor nobody asked for was noticed */
-            close(heard->m.fds[0]);
-            r = hear(fd, heard);
+        const struct msg *m = peer_hear(fd);
+        if (m && hostile[i].with_fd) { /* answered before the descriptor nobody asked for was noticed */
+            close(m->fds[0]);
+            m = peer_hear(fd);
         }
-        if (r == 0)
+        if (m)
             fail_msg("case %zu was answered", i);
         if (worker)
             settle(actors);
@@ -386,7 +381,6 @@ static void test_hostile_frames(void **state) {
 static void test_flood(void **state) {
     (void)state;
     struct world w;
-    auto_free struct heard *heard = malloc(sizeof *heard);
     const char *frame = "{\"msg\":\"grants\",\"ref\":1}";
     world_open(&w);
     world_start(&w, NULL);
@@ -398,13 +392,13 @@ static void test_flood(void **state) {
     int r = 0;
     for (int sent = 0; r != -EPIPE && sent < 200000; sent++) { /* a reset is told first, then the broken pipe */
         struct pollfd room = {.fd = flood, .events = POLLOUT};
-        assert_int_equal(poll(&room, 1, WAIT_MS), 1);
+        assert_int_equal(poll(&room, 1, (int)kit_ms(KIT_WAIT_MS)), 1);
         r = frame_write_once(flood, frame, strlen(frame), NULL, 0);
     }
     assert_int_equal(r, -EPIPE);
     unsigned answers = 0;
-    while (hear(flood, heard) == 0) {
-        close(heard->m.fds[0]);
+    for (const struct msg *m; (m = peer_hear(flood));) {
+        close(m->fds[0]);
         answers++;
     }
     assert_true(answers > 0);
@@ -418,13 +412,11 @@ static void test_flood(void **state) {
 static void test_root_gone(void **state) {
     (void)state;
     struct world w;
-    int status = 0;
     world_open(&w);
     world_start(&w, NULL);
     w.control = fd_close(w.control);
     w.log = fd_close(w.log);
-    assert_int_equal(waitpid(w.pid, &status, 0), w.pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_int_equal(kit_ended(w.pid), 1);
     world_start(&w, NULL);
     world_close(&w);
 }
@@ -444,11 +436,7 @@ int main(void) {
         cmocka_unit_test(test_root_gone),
     };
     json_init();
-    unsigned before = open_fds(getpid());
+    (void)kit_count(NULL);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    if (open_fds(getpid()) != before) {
-        print_error("descriptors leaked\n");
-        return 1;
-    }
-    return failed;
+    return failed ? failed : kit_left(NULL);
 }

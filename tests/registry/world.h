@@ -3,23 +3,12 @@
 #ifndef SOMA_TESTS_REGISTRY_WORLD_H
 #define SOMA_TESTS_REGISTRY_WORLD_H
 
-#include <jansson.h>
-#include <sys/types.h>
-
-#include "common/chan.h"
-#include "common/msg.h"
-
-#define WAIT_MS 20000 /* for what must come; nothing waits this long when all is well */
+#include "tests/kit/peers.h"
 
 struct world {
     pid_t pid;
     int control, log;
     char tools[64], actors[64];
-};
-
-struct heard {
-    struct msg m;
-    char text[FRAME_MAX]; /* the message points into it */
 };
 
 /* Folders with two tools (alpha, beta) and two actors (reviewer may alpha and echo, idler nothing). */
@@ -35,11 +24,6 @@ void put_tool(const struct world *w, const char *file, const char *name, const c
 
 /* A new peer, introduced over `by` (w->control, or an endpoint of actors); returns its end. */
 int peer(const struct world *w, int by, const char *role, const char *actor);
-
-void tell(int fd, enum msg_type type, const void *body, const int *fds, unsigned n_fds);
-/* The next message; -1 when the channel has ended. What came with it is in m.fds. */
-int hear(int fd, struct heard *out);
-void hear_type(int fd, enum msg_type wanted, struct heard *out);
 
 /* Asks and wants a document: its text parsed (free it), after checking that it is sealed and as long as announced. */
 json_t *ask(int fd, enum msg_type type, int64_t *generation);

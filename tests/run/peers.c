@@ -1,26 +1,21 @@
-#include "peers.h"
-
-#include <fcntl.h>
-#include <linux/sockios.h>
-#include <poll.h>
-#include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-
-#include <cmocka.h>
+#include "tests/run/peers.h"
 
 #include "common/cleanup.h"
 #include "common/err.h"
 #include "common/json.h"
 #include "run/run.h"
 
-#define PATIENCE_S 60 /* never reached unless something is broken */
+#include <linux/sockios.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
 
 #define MANIFEST(name, schema, effect, idempotent)                                                                     \
     "{\"name\":\"" name "\",\"description\":\"\",\"input_schema\":" schema ",\"effect\":\"" effect                     \
@@ -32,9 +27,6 @@ static const char grants[] =
         "text", "{\"type\":\"object\",\"properties\":{\"t\":{\"type\":\"string\"}},\"required\":[\"t\"]}", "pure",
         "true") "," MANIFEST("write", "{\"type\":\"object\"}", "state", "false") "]}";
 
-static char received[FRAME_MAX + 1];
-static struct msg message;
-
 /* ---- the worker ---- */
 
 void peers_init(struct peers *peers) {
@@ -42,44 +34,11 @@ void peers_init(struct peers *peers) {
     spec_defaults(&peers->spec);
 }
 
-static void place(int fd, enum slot slot) {
-    if (dup2(fd, slot) < 0)
-        _exit(99);
-}
-
-static void worker(struct peers *peers, const int fds[3]) {
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int high[3];
-    for (int i = 0; i < 3; i++)
-        high[i] = fcntl(fds[i], F_DUPFD, 100);
-    (void)close_range(3, 99, 0);
-    place(high[0], SLOT_LINK);
-    place(high[1], SLOT_LOG);
-    place(high[2], SLOT_TOOLCALLS);
-    (void)close_range(100, ~0u, 0);
-    _exit(role_worker(&run_role, &peers->start));
-}
-
-static void blocking(int fd) {
-    struct timeval patience = {.tv_sec = PATIENCE_S};
-    assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience), 0);
-}
-
-static int make_pair(enum chan_kind kind, int *theirs) {
-    int pair[2];
-    assert_int_equal(chan_pair(kind, pair), 0);
-    blocking(pair[0]);
-    *theirs = pair[1];
-    return pair[0];
-}
-
 void peers_launch(struct peers *peers, bool recover, bool owned) {
-    int theirs[3];
-    peers->owner = make_pair(CHAN_STREAM, &theirs[0]);
-    peers->log = make_pair(CHAN_STREAM, &theirs[1]);
-    peers->calls = make_pair(CHAN_SEQPACKET, &theirs[2]);
+    struct kit_slot slots[] = {{.slot = SLOT_LINK}, {.slot = SLOT_LOG}, {.slot = SLOT_TOOLCALLS}};
+    peers->owner = peer_pair(CHAN_STREAM, &slots[0].fd);
+    peers->log = peer_pair(CHAN_STREAM, &slots[1].fd);
+    peers->calls = peer_pair(CHAN_SEQPACKET, &slots[2].fd);
     peers->start = (struct worker_start){.role = ROLE_RUN,
                                          .id = RUN_ID,
                                          .generation = 1,
@@ -89,32 +48,20 @@ void peers_launch(struct peers *peers, bool recover, bool owned) {
                                          .recover = recover,
                                          .spec = &peers->spec,
                                          .wires = M(EVENTLOG) | M(TOOLCALLS)};
-    peers->pid = fork();
-    assert_true(peers->pid >= 0);
-    if (peers->pid == 0)
-        worker(peers, theirs);
+    peers->pid = kit_worker(&run_role, &peers->start, slots, 3);
     for (int i = 0; i < 3; i++)
-        (void)fd_close(theirs[i]);
+        (void)fd_close(slots[i].fd);
     if (owned)
-        assert_string_equal(get(peers->owner, MSG_HELLO)->hello.id, RUN_ID);
-}
-
-static void expect_eof(int fd) {
-    char byte;
-    ssize_t n = fd < 0 ? 0 : recv(fd, &byte, 1, 0);
-    if (n > 0 || (n < 0 && errno != ECONNRESET))
-        fail_msg("more was sent than was wanted: %zd, %s", n, strerror(errno));
+        assert_string_equal(peer_get(peers->owner, MSG_HELLO)->hello.id, RUN_ID);
 }
 
 void peers_ended(struct peers *peers, int code) {
-    int status;
-    assert_int_equal(waitpid(peers->pid, &status, 0), peers->pid);
+    pid_t pid = peers->pid;
     peers->pid = 0;
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), code);
-    expect_eof(peers->owner);
-    expect_eof(peers->log);
-    expect_eof(peers->calls);
+    assert_int_equal(kit_ended(pid), code);
+    peer_end(peers->owner);
+    peer_end(peers->log);
+    peer_end(peers->calls);
 }
 
 void peers_deinit(struct peers *peers) {
@@ -128,72 +75,7 @@ void peers_deinit(struct peers *peers) {
     peers->calls = fd_close(peers->calls);
 }
 
-/* ---- frames ---- */
-
-static void write_all(int fd, const char *p, size_t n) {
-    for (size_t at = 0; at < n;) {
-        ssize_t sent = send(fd, p + at, n - at, MSG_NOSIGNAL);
-        if (sent <= 0)
-            fail_msg("send: %s", strerror(errno));
-        at += (size_t)sent;
-    }
-}
-
-void put(int fd, enum msg_type type, const void *body) {
-    auto_buf struct buf b = BUF_NULL(FRAME_MAX + 4);
-    (void)buf_add(&b, "\0\0\0\0", 4);
-    if (msg_encode(type, body, &b) < 0)
-        fail_msg("%s: %s", msg_name(type), err_text());
-    uint32_t n = (uint32_t)b.n - 4;
-    unsigned char length[4] = {(unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8),
-                               (unsigned char)n};
-    memcpy(b.p, length, 4);
-    write_all(fd, b.p, b.n);
-}
-
-static void read_exactly(int fd, char *out, size_t n) {
-    for (size_t at = 0; at < n;) {
-        ssize_t got = recv(fd, out + at, n - at, MSG_WAITALL);
-        if (got <= 0)
-            fail_msg("a frame was wanted: %s", got == 0 ? "end of file" : strerror(errno));
-        at += (size_t)got;
-    }
-}
-
-struct msg *get(int fd, enum msg_type type) {
-    unsigned char length[4];
-    read_exactly(fd, (char *)length, 4);
-    size_t n = (size_t)length[0] << 24 | (size_t)length[1] << 16 | (size_t)length[2] << 8 | length[3];
-    assert_true(n <= FRAME_MAX);
-    read_exactly(fd, received, n);
-    received[n] = 0;
-    if (msg_decode(received, n, &message) < 0)
-        fail_msg("%s: %s", received, err_text());
-    if (message.type != type)
-        fail_msg("%s came, %s was wanted: %s", msg_name(message.type), msg_name(type), received);
-    return &message;
-}
-
-/* A packet and its descriptors. */
-static struct msg *get_packet(int fd, enum msg_type type) {
-    union {
-        char bytes[CMSG_SPACE(MSG_FDS_MAX * sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec iov = {received, sizeof received - 1};
-    struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    ssize_t n = recvmsg(fd, &mh, MSG_CMSG_CLOEXEC);
-    if (n < 5)
-        fail_msg("a packet was wanted: %s", n == 0 ? "end of file" : strerror(errno));
-    assert_int_equal(msg_decode(received + 4, (size_t)n - 4, &message), 0);
-    if (message.type != type)
-        fail_msg("%s came, %s was wanted", msg_name(message.type), msg_name(type));
-    struct cmsghdr *cm = CMSG_FIRSTHDR(&mh);
-    message.n_fds = cm ? (unsigned)((cm->cmsg_len - CMSG_LEN(0)) / sizeof(int)) : 0;
-    if (cm)
-        memcpy(message.fds, CMSG_DATA(cm), message.n_fds * sizeof(int));
-    return &message;
-}
+/* ---- silence ---- */
 
 static char process_state(pid_t pid) {
     char path[64], text[512];
@@ -211,17 +93,16 @@ static bool taken(int fd) {
 }
 
 void expect_silence(struct peers *peers, int fd) {
-    int64_t due = now_ms() + PATIENCE_S * 1000;
+    int64_t due = now_ms() + kit_ms(KIT_WAIT_MS);
     while (!taken(fd) || !taken(peers->owner) || !taken(peers->log) || !taken(peers->calls) ||
            process_state(peers->pid) != 'S') {
         assert_true(now_ms() < due);
         (void)sched_yield();
     }
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    if (poll(&p, 1, 0) != 0) {
-        ssize_t n = recv(fd, received, sizeof received - 1, MSG_PEEK);
-        received[n > 0 ? n : 0] = 0;
-        fail_msg("too early: %s", n > 4 ? received + 4 : "end of file");
+    if (peer_readable(fd, 0)) {
+        size_t n;
+        const char *text = peer_text(fd, &n);
+        fail_msg("too early: %s", text ? text : "end of file");
     }
 }
 
@@ -230,10 +111,8 @@ void expect_silence(struct peers *peers, int fd) {
 void start_plan_with(struct peers *peers, const char *plan, const char *document, bool detached) {
     auto_close int fd = memfd_seal("grants", document, strlen(document));
     assert_true(fd >= 0);
-    auto_buf struct buf b = BUF_NULL(FRAME_MAX);
     struct msg_run_start start = {.plan = SPAN(plan), .detached = detached, .corr = "corr-1"};
-    assert_int_equal(msg_encode(MSG_RUN_START, &start, &b), 0);
-    assert_int_equal(frame_write_once(peers->owner, b.p, b.n, &fd, 1), 0);
+    peer_put_fds(peers->owner, MSG_RUN_START, &start, &fd, 1);
 }
 
 void start_plan(struct peers *peers, const char *plan, bool detached) {
@@ -248,13 +127,13 @@ static void same_json(struct json_span got, const char *wanted) {
 }
 
 void expect_accepted(struct peers *peers) {
-    struct msg *m = get(peers->owner, MSG_RUN_ACCEPTED);
+    struct msg *m = peer_get(peers->owner, MSG_RUN_ACCEPTED);
     assert_string_equal(m->run_accepted.run, RUN_ID);
     assert_int_equal(m->run_accepted.seq, 1);
 }
 
 void expect_done(struct peers *peers, const char *status, const char *json) {
-    struct msg *m = get(peers->owner, MSG_RUN_DONE);
+    struct msg *m = peer_get(peers->owner, MSG_RUN_DONE);
     bool completed = strcmp(status, "completed") == 0;
     assert_string_equal(m->run_done.run, RUN_ID);
     assert_string_equal(m->run_done.status, status);
@@ -265,7 +144,7 @@ void expect_done(struct peers *peers, const char *status, const char *json) {
 /* ---- the log ---- */
 
 struct msg *get_event(struct peers *peers, const char *type) {
-    struct msg *m = get(peers->log, MSG_APPEND);
+    struct msg *m = peer_get(peers->log, MSG_APPEND);
     if (strcmp(m->append.type, type) != 0)
         fail_msg("%s came, %s was wanted: %.*s", m->append.type, type, (int)m->append.data.n, m->append.data.p);
     (void)snprintf(peers->corr, sizeof peers->corr, "%s", m->append.corr ? m->append.corr : "");
@@ -282,7 +161,7 @@ void expect_event(struct peers *peers, const char *type, bool barrier, const cha
         same_json(m->append.data, data);
     peers->seq++;
     if (m->append.ref)
-        put(peers->log, MSG_ACCEPTED, &(struct msg_accepted){.ref = m->append.ref, .seq = peers->seq});
+        peer_put(peers->log, MSG_ACCEPTED, &(struct msg_accepted){.ref = m->append.ref, .seq = peers->seq});
 }
 
 void expect_events(struct peers *peers, const char *types) {
@@ -293,11 +172,11 @@ void expect_events(struct peers *peers, const char *types) {
 }
 
 void durable(struct peers *peers) {
-    put(peers->log, MSG_DURABLE, &(struct msg_durable){.ref = peers->ref, .seq = peers->seq});
+    peer_put(peers->log, MSG_DURABLE, &(struct msg_durable){.ref = peers->ref, .seq = peers->seq});
 }
 
 void refuse(struct peers *peers, int64_t ref, const char *error) {
-    put(peers->log, MSG_REFUSED, &(struct msg_refused){.ref = ref, .error = error, .why = "the log said no"});
+    peer_put(peers->log, MSG_REFUSED, &(struct msg_refused){.ref = ref, .error = error, .why = "the log said no"});
 }
 
 void expect_start(struct peers *peers, bool first_safe, struct call *call) {
@@ -307,7 +186,7 @@ void expect_start(struct peers *peers, bool first_safe, struct call *call) {
     expect_event(peers, "tool.started", !first_safe, NULL);
     expect_spawn(peers, call);
     if (first_safe) { /* the barrier in flight is that of run.accepted */
-        put(peers->log, MSG_DURABLE, &(struct msg_durable){.ref = accept_ref, .seq = 1});
+        peer_put(peers->log, MSG_DURABLE, &(struct msg_durable){.ref = accept_ref, .seq = 1});
         expect_accepted(peers);
     }
 }
@@ -315,23 +194,21 @@ void expect_start(struct peers *peers, bool first_safe, struct call *call) {
 /* ---- calls ---- */
 
 void expect_spawn(struct peers *peers, struct call *call) {
-    struct msg *m = get_packet(peers->calls, MSG_SPAWN);
+    struct msg *m = peer_get(peers->calls, MSG_SPAWN);
     assert_int_equal(m->n_fds, 2);
     assert_string_equal(m->spawn.role, "toolcall");
     assert_string_equal(m->spawn.profile, "pure");
     assert_true(id_valid(m->spawn.id, 'c'));
     *call = (struct call){m->fds[0], m->fds[1], {0}};
     (void)snprintf(call->id, sizeof call->id, "%s", m->spawn.id);
-    blocking(call->link);
-    blocking(call->monitor);
 }
 
 void call_hello(struct call *call) {
-    put(call->link, MSG_HELLO, &(struct msg_hello){.id = call->id, .pid = 4711, .generation = 1});
+    peer_put(call->link, MSG_HELLO, &(struct msg_hello){.id = call->id, .pid = 4711, .generation = 1});
 }
 
 void expect_call(struct call *call, const char *tool, const char *args) {
-    struct msg *m = get(call->link, MSG_CALL);
+    struct msg *m = peer_get(call->link, MSG_CALL);
     assert_string_equal(m->call.tool, tool);
     assert_string_equal(m->call.corr, "corr-1");
     if (args)
@@ -340,11 +217,11 @@ void expect_call(struct call *call, const char *tool, const char *args) {
 
 void call_ok(struct call *call, const char *value) {
     struct msg_call_done done = {.ok = true, .value = SPAN(value), .wall_ms = 1};
-    put(call->link, MSG_CALL_DONE, &done);
+    peer_put(call->link, MSG_CALL_DONE, &done);
 }
 
 void call_fails(struct call *call, const char *failure, const char *text) {
-    put(call->link, MSG_CALL_DONE, &(struct msg_call_done){.failure = failure, .message = text});
+    peer_put(call->link, MSG_CALL_DONE, &(struct msg_call_done){.failure = failure, .message = text});
 }
 
 void call_down(struct call *call, const char *reason, int number) {
@@ -355,16 +232,16 @@ void call_down(struct call *call, const char *reason, int number) {
                             .code = signalled ? 0 : number,
                             .why = strcmp(reason, "refused") == 0 ? "too many" : NULL};
     call->link = fd_close(call->link);
-    put(call->monitor, MSG_DOWN, &down);
+    peer_put(call->monitor, MSG_DOWN, &down);
     call->monitor = fd_close(call->monitor);
 }
 
 void expect_cancel(struct call *call) {
-    (void)get(call->link, MSG_CANCEL);
+    (void)peer_get(call->link, MSG_CANCEL);
 }
 
 void expect_kill(struct peers *peers, const char *id) {
-    struct msg *m = get_packet(peers->calls, MSG_KILL);
+    struct msg *m = peer_get(peers->calls, MSG_KILL);
     assert_string_equal(m->kill.id, id);
 }
 

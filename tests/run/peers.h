@@ -3,8 +3,7 @@
 #ifndef SOMA_TESTS_RUN_PEERS_H
 #define SOMA_TESTS_RUN_PEERS_H
 
-#include "common/chan.h"
-#include "common/role.h"
+#include "tests/kit/peers.h"
 
 #define RUN_ID "r-01JD0000000000000000000000"
 #define SESSION_ID "s-01JD0000000000000000000000"
@@ -31,9 +30,6 @@ void peers_launch(struct peers *peers, bool recover, bool owned);
 void peers_ended(struct peers *peers, int code);
 void peers_deinit(struct peers *peers); /* after a failed test too */
 
-/* One frame to or from the worker. The message stays valid until the next receive. */
-void put(int fd, enum msg_type type, const void *body);
-struct msg *get(int fd, enum msg_type type);
 /* Waits until the worker has taken everything sent to it and sleeps; then nothing may be waiting on `fd`. */
 void expect_silence(struct peers *peers, int fd);
 

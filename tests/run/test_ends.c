@@ -1,7 +1,6 @@
 /* How a run ends when it is not by its steps: cancel, deadline, a silent call, lost owners, SIGTERM, a log that
  * refuses, and what a successor makes of it. In all of them everything below is dead before the terminal event, and
  * that is on disk before anybody is told. */
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,7 +49,7 @@ static void launch_working(const char *plan, bool detached) {
 }
 
 static void cancel(const char *reason) {
-    put(peers.owner, MSG_CANCEL, &(struct msg_cancel){.reason = reason});
+    peer_put(peers.owner, MSG_CANCEL, &(struct msg_cancel){.reason = reason});
 }
 
 /* The call is told; nothing is said before it is dead; then the trail and the answer. */
@@ -128,7 +127,7 @@ static void test_cancel_waits_for_the_logs_word(void **state) {
     int64_t ref = m->append.ref;
     cancel(NULL);
     expect_silence(&peers, peers.log);
-    put(peers.log, MSG_ACCEPTED, &(struct msg_accepted){.ref = ref, .seq = 1});
+    peer_put(peers.log, MSG_ACCEPTED, &(struct msg_accepted){.ref = ref, .seq = 1});
     peers.seq = 1;
     expect_events(&peers, "run.started");
     expect_end(&peers, "cancelled", "{\"error\":{\"name\":\"cancelled\",\"message\":\"cancelled\"}}");
@@ -140,7 +139,7 @@ static void test_cancel_waits_for_the_logs_word(void **state) {
 static void test_cancel_without_a_plan(void **state) {
     peers_launch(&peers, false, true);
     cancel(NULL);
-    struct msg *m = get(peers.owner, MSG_RUN_REJECTED);
+    struct msg *m = peer_get(peers.owner, MSG_RUN_REJECTED);
     assert_string_equal(m->run_rejected.error, "runtime");
     peers_ended(&peers, 0);
 }
@@ -224,7 +223,7 @@ static void test_adopted(void **state) {
     peers.owner = fd_close(peers.owner);
     expect_silence(&peers, call.link);
     assert_int_equal(kill(peers.pid, SIGUSR1), 0);
-    assert_string_equal(get(call.link, MSG_CANCEL)->cancel.reason, "deadline");
+    assert_string_equal(peer_get(call.link, MSG_CANCEL)->cancel.reason, "deadline");
     call_down(&call, "exited", 0);
     expect_events(&peers, "tool.killed step.failed");
     expect_event(&peers, "run.timeout", true, NULL);
@@ -247,7 +246,7 @@ static void test_term(void **state) {
 static void test_term_leaves_a_detached_run_open(void **state) {
     launch_working(PLAN(ECHO), true);
     assert_int_equal(kill(peers.pid, SIGTERM), 0);
-    assert_string_equal(get(call.link, MSG_CANCEL)->cancel.reason, "stopped");
+    assert_string_equal(peer_get(call.link, MSG_CANCEL)->cancel.reason, "stopped");
     expect_silence(&peers, peers.log);
     call_down(&call, "signalled", 15);
     expect_event(&peers, "tool.killed", false, "{\"tool\":\"echo\",\"reason\":\"stopped\"}");
@@ -263,7 +262,7 @@ static void test_acceptance_refused(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         launch(PLAN(WRITE), false);
         refuse(&peers, get_event(&peers, "run.accepted")->append.ref, rows[i].error);
-        struct msg *m = get(peers.owner, MSG_RUN_REJECTED);
+        struct msg *m = peer_get(peers.owner, MSG_RUN_REJECTED);
         assert_string_equal(m->run_rejected.error, rows[i].told);
         assert_string_equal(m->run_rejected.why, "the log said no");
         peers_ended(&peers, 0);
@@ -282,7 +281,7 @@ static void refused_tool(bool room_for_the_end) {
     call_hello(&call);
     refuse(&peers, ref, "log_full");
     expect_cancel(&call);
-    put(peers.log, MSG_DURABLE, &(struct msg_durable){.ref = accepted, .seq = 1});
+    peer_put(peers.log, MSG_DURABLE, &(struct msg_durable){.ref = accepted, .seq = 1});
     expect_accepted(&peers);
     call_down(&call, "exited", 0);
     expect_events(&peers, "tool.killed step.failed");
@@ -321,18 +320,18 @@ static void recover(bool owned) {
     expect_kill(&peers, RUN_ID);
     expect_silence(&peers, peers.log);
     struct msg_killed other = {.id = "c-01JD0000000000000000000000", .count = 1};
-    put(peers.calls, MSG_KILLED, &other); /* not what it waits for */
+    peer_put(peers.calls, MSG_KILLED, &other); /* not what it waits for */
     expect_silence(&peers, peers.log);
-    put(peers.calls, MSG_KILLED, &(struct msg_killed){.id = RUN_ID, .count = 2});
+    peer_put(peers.calls, MSG_KILLED, &(struct msg_killed){.id = RUN_ID, .count = 2});
 }
 
 static void page(int64_t after, const char *events, int64_t next, bool more) {
-    struct msg *m = get(peers.log, MSG_QUERY);
+    struct msg *m = peer_get(peers.log, MSG_QUERY);
     assert_string_equal(m->query.by, "run");
     assert_string_equal(m->query.key, RUN_ID);
     assert_int_equal(m->query.after, after);
     struct msg_page body = {.ref = m->query.ref, .events = SPAN(events), .next = next, .more = more};
-    put(peers.log, MSG_PAGE, &body);
+    peer_put(peers.log, MSG_PAGE, &body);
 }
 
 #define INTERRUPTED                                                                                                    \
@@ -383,29 +382,22 @@ static void test_it_was_over(void **state) {
 static void test_it_never_was(void **state) {
     recover(true);
     page(0, "[]", 0, false);
-    assert_string_equal(get(peers.owner, MSG_RUN_REJECTED)->run_rejected.error, "runtime");
+    assert_string_equal(peer_get(peers.owner, MSG_RUN_REJECTED)->run_rejected.error, "runtime");
     peers_ended(&peers, 0);
     peers_deinit(&peers);
     recover(true);
-    refuse(&peers, get(peers.log, MSG_QUERY)->query.ref, "not_found");
-    assert_string_equal(get(peers.owner, MSG_RUN_REJECTED)->run_rejected.error, "runtime");
+    refuse(&peers, peer_get(peers.log, MSG_QUERY)->query.ref, "not_found");
+    assert_string_equal(peer_get(peers.owner, MSG_RUN_REJECTED)->run_rejected.error, "runtime");
     peers_ended(&peers, 0);
 }
 
 static void test_a_successor_is_stopped(void **state) {
     recover(true);
-    (void)get(peers.log, MSG_QUERY);
+    (void)peer_get(peers.log, MSG_QUERY);
     cancel(NULL);
     expect_silence(&peers, peers.owner);
     assert_int_equal(kill(peers.pid, SIGTERM), 0);
     peers_ended(&peers, 0); /* the next start asks again */
-}
-
-static int count_fds(void) {
-    int n = 0;
-    for (int fd = 0; fd < 1024; fd++)
-        n += fcntl(fd, F_GETFD) >= 0;
-    return n;
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -438,7 +430,7 @@ int main(void) {
         TEST(test_it_never_was),
         TEST(test_a_successor_is_stopped),
     };
-    int before = count_fds();
+    (void)kit_count(NULL);
     int failed = cmocka_run_group_tests_name("run-ends", tests, NULL, NULL);
-    return failed ? failed : count_fds() != before;
+    return failed ? failed : kit_left(NULL);
 }

@@ -1,25 +1,14 @@
 /* The run's state table, cell by cell: what is listed here happens, and everything else is refused without an action
  * and without leaving the state. fsm.c is linked with actions that only record that they were called. */
+#include "run/fsm.h"
+#include "tests/kit/walk.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
-#include "common/err.h"
-#include "run/fsm.h"
-
-static const char *called;
-static const void *called_arg;
-
-#define X(name)                                                                                                        \
-    int act_##name(void *self, const void *arg) {                                                                      \
-        called = #name;                                                                                                \
-        called_arg = arg;                                                                                              \
-        return 0;                                                                                                      \
-    }
+#define X(name) WALK_ACTION(act_##name, #name)
 RUN_ACTIONS(X)
 #undef X
 
@@ -35,29 +24,26 @@ int64_t ms_ending(void *self) {
 int64_t ms_flush(void *self) {
     return 4;
 }
-void run_entered(void *self, unsigned state) {}
-
-struct wanted {
-    enum run_state from;
-    enum run_event event;
-    enum run_state to;
-    const char *action; /* NULL = none */
-};
+void run_entered(void *self, unsigned state) {
+    walk_entered(self, state);
+}
 
 #define W(from, event, to, action)                                                                                     \
     { RUN_##from, EV_##event, RUN_##to, action }
 #define CUT(from)                                                                                                      \
     W(from, CANCEL, ENDING, "end_cancelled"), W(from, DEADLINE, ENDING, "end_deadline"),                               \
-        W(from, LOG_REFUSED, ENDING, "end_refused"), W(from, STOP, STOPPING, "stop_children")
+        W(from, LOG_REFUSED, ENDING, "end_refused"), W(from, ACCEPT_REFUSED, ENDING, "end_unaccepted"),                \
+        W(from, STOP, STOPPING, "stop_children")
 #define DONE(from)                                                                                                     \
     W(from, IS_COMPLETED, COMPLETED, "announce"), W(from, IS_FAILED, FAILED, "announce"),                              \
         W(from, IS_TIMEOUT, TIMEOUT, "announce"), W(from, IS_CANCELLED, CANCELLED, "announce")
 #define LATE(state)                                                                                                    \
     W(state, CANCEL, state, NULL), W(state, STOP, state, NULL), W(state, DURABLE, state, NULL),                        \
         W(state, LOG_REFUSED, state, NULL)
-#define OVER(state) W(state, FLUSHED, state, "leave"), W(state, GUARD, state, "leave"), LATE(state)
+#define OVER(state)                                                                                                    \
+    W(state, FLUSHED, state, "leave"), W(state, GUARD, state, "leave"), W(state, END_REFUSED, state, NULL), LATE(state)
 
-static const struct wanted wanted[] = {
+static const struct walk_row rows[] = {
     W(STARTING, PLAN_GOOD, ACCEPTED, "accept"),
     W(STARTING, PLAN_BAD, REJECTED, "reject"),
     W(STARTING, CANCEL, REJECTED, "reject"),
@@ -97,6 +83,11 @@ static const struct wanted wanted[] = {
     W(ENDING, CALL_BAD, ENDING, "late_answer"),
     W(ENDING, CALL_LOST, ENDING, "check_quiet"),
     W(ENDING, CHILD_DOWN, ENDING, "check_quiet"),
+    W(ENDING, NOT_ACCEPTED, REJECTED, "reject"),
+    W(ENDING, ACCEPT_REFUSED, ENDING, NULL),
+    W(STOPPING, NOT_ACCEPTED, STOPPED, "leave"),
+    W(STOPPING, ACCEPT_REFUSED, STOPPING, NULL),
+    W(JOURNALLING, ACCEPT_REFUSED, REJECTED, "reject"),
     W(ENDING, QUIET, JOURNALLING, "append_end"),
     W(ENDING, GUARD, ENDING, "kill_all"),
     W(ENDING, BOUND, ENDING, NULL),
@@ -134,64 +125,24 @@ static const struct wanted wanted[] = {
     LATE(STOPPED),
 };
 
-static const struct wanted *find(unsigned state, unsigned event) {
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-        if (wanted[i].from == state && wanted[i].event == event)
-            return &wanted[i];
-    return NULL;
-}
-
-static void check_cell(unsigned state, unsigned event) {
-    struct fsm fsm;
-    int thing = 0;
-    fsm_init(&fsm, &run_fsm, NULL, NULL, state);
-    called = NULL;
-    called_arg = NULL;
-    int r = fsm_step(&fsm, event, &thing);
-    const struct wanted *w = find(state, event);
-    const char *action = w ? w->action : NULL;
-    unsigned to = w ? w->to : state;
-    bool same = called == action || (called && action && strcmp(called, action) == 0);
-    if (r != (w ? 0 : -EPROTO) || fsm.state != to || !same || called_arg != (action ? &thing : NULL))
-        fail_msg("%s on %s: %d, to %s, action %s; wanted %s, %s", run_fsm.state_names[state],
-                 run_fsm.event_names[event], r, fsm_state_name(&fsm), called ? called : "-",
-                 w ? run_fsm.state_names[to] : "a refusal", action ? action : "-");
-    fsm_deinit(&fsm);
-}
+static const struct walk walk = WALK(&run_fsm, rows, RUN_STATE__COUNT, EV__COUNT);
 
 static void test_every_cell(void **state) {
-    for (unsigned s = 0; s < RUN_STATE__COUNT; s++)
-        for (unsigned e = 0; e < EV__COUNT; e++)
-            check_cell(s, e);
+    walk_cells(&walk);
 }
 
-/* A row twice would hide a cell; a state nobody can leave by itself must have a timeout or nothing to wait for. */
 static void test_rows_are_unique(void **state) {
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-        assert_ptr_equal(find(wanted[i].from, wanted[i].event), &wanted[i]);
+    walk_rows(&walk);
 }
 
+/* A state nobody can leave by itself must have a timeout or nothing to wait for. */
 static void test_timeouts(void **state) {
-    static const struct {
-        enum run_state state;
-        int64_t ms;
-        enum run_event event;
-    } rows[] = {
+    static const struct walk_timeout wanted[] = {
         {RUN_WAITING_TOOL, 1, EV_GUARD}, {RUN_WAITING_RETRY, 2, EV_RETRY_DUE}, {RUN_ENDING, 3, EV_GUARD},
         {RUN_STOPPING, 3, EV_GUARD},     {RUN_COMPLETED, 4, EV_GUARD},         {RUN_FAILED, 4, EV_GUARD},
         {RUN_TIMEOUT, 4, EV_GUARD},      {RUN_CANCELLED, 4, EV_GUARD},         {RUN_REJECTED, 4, EV_GUARD},
     };
-    size_t found = 0;
-    for (unsigned s = 0; s < RUN_STATE__COUNT; s++)
-        found += run_fsm.timeouts[s].ms != NULL;
-    assert_int_equal(found, sizeof rows / sizeof *rows);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const struct fsm_timeout *t = &run_fsm.timeouts[rows[i].state];
-        assert_non_null(t->ms);
-        assert_int_equal(t->ms(NULL), rows[i].ms);
-        assert_int_equal(t->event, rows[i].event);
-        assert_non_null(find(rows[i].state, t->event));
-    }
+    walk_timeouts(&walk, wanted, sizeof wanted / sizeof *wanted);
 }
 
 int main(void) {

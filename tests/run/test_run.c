@@ -1,5 +1,4 @@
 /* Order is what a run promises: of events, of frames, and of both. Each test plays the worker's peers step by step. */
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,7 +49,7 @@ static void test_two_steps_in_order(void **state) {
     call_hello(&first);
     expect_silence(&peers, first.link); /* but nothing runs in a run that may yet be refused */
     expect_silence(&peers, peers.owner);
-    put(peers.log, MSG_DURABLE, &(struct msg_durable){.ref = accepted, .seq = 1});
+    peer_put(peers.log, MSG_DURABLE, &(struct msg_durable){.ref = accepted, .seq = 1});
     expect_accepted(&peers);
     expect_call(&first, "echo", "{\"x\":1}");
     call_ok(&first, "{\"y\":\"abc\",\"r\":0.1}");
@@ -123,7 +122,7 @@ static void test_another_events_durable_lets_nothing_go(void **state) {
     start_plan(&peers, "{\"steps\":[" WRITE("w") "]}", false);
     expect_start(&peers, false, &call);
     call_hello(&call);
-    put(peers.log, MSG_DURABLE, &(struct msg_durable){.ref = peers.ref - 1, .seq = peers.seq - 1});
+    peer_put(peers.log, MSG_DURABLE, &(struct msg_durable){.ref = peers.ref - 1, .seq = peers.seq - 1});
     expect_accepted(&peers);
     expect_silence(&peers, call.link);
     durable(&peers);
@@ -164,7 +163,7 @@ static void test_refused_plans_leave_no_event(void **state) {
             start_plan_with(&peers, refusals[i].plan, refusals[i].grants, false);
         else
             start_plan(&peers, refusals[i].plan, false);
-        struct msg *m = get(peers.owner, MSG_RUN_REJECTED);
+        struct msg *m = peer_get(peers.owner, MSG_RUN_REJECTED);
         assert_string_equal(m->run_rejected.run, RUN_ID);
         assert_string_equal(m->run_rejected.error, refusals[i].error);
         assert_string_equal(m->run_rejected.why, refusals[i].why);
@@ -197,7 +196,7 @@ static void test_a_steps_timeout_is_the_runs(void **state) {
     start_plan(&peers, "{\"steps\":[{\"id\":\"a\",\"tool\":\"echo\",\"timeout\":\"7s\"}]}", false);
     expect_start(&peers, true, &call);
     call_hello(&call);
-    assert_int_equal(get(call.link, MSG_CALL)->call.timeout_ms, 7000);
+    assert_int_equal(peer_get(call.link, MSG_CALL)->call.timeout_ms, 7000);
     call_fails(&call, "timeout", "took too long");
     expect_events(&peers, "step.failed");
     call_down(&call, "exited", 0);
@@ -235,12 +234,12 @@ static void test_lost_calls(void **state) {
         peers_launch(&peers, false, true);
         start_plan(&peers, "{\"steps\":[" ECHO("a") "]}", false);
         expect_start(&peers, true, &call);
-        put(call.monitor, MSG_DOWN,
-            &(struct msg_down){.id = call.id,
-                               .reason = losses[i].reason,
-                               .signal = strcmp(losses[i].reason, "signalled") == 0 ? losses[i].number : 0,
-                               .code = strcmp(losses[i].reason, "exited") == 0 ? losses[i].number : 0,
-                               .why = strcmp(losses[i].reason, "refused") == 0 ? "too many" : NULL});
+        peer_put(call.monitor, MSG_DOWN,
+                 &(struct msg_down){.id = call.id,
+                                    .reason = losses[i].reason,
+                                    .signal = strcmp(losses[i].reason, "signalled") == 0 ? losses[i].number : 0,
+                                    .code = strcmp(losses[i].reason, "exited") == 0 ? losses[i].number : 0,
+                                    .why = strcmp(losses[i].reason, "refused") == 0 ? "too many" : NULL});
         lost_call(losses[i].reason, losses[i].message);
         peers_ended(&peers, 0);
         peers_deinit(&peers);
@@ -375,12 +374,12 @@ static void test_bad_outputs(void **state) {
         expect_start(&peers, true, &call);
         call_hello(&call);
         expect_call(&call, "echo", "{}");
-        put(call.link, MSG_CALL_DONE, &rows[i].done);
+        peer_put(call.link, MSG_CALL_DONE, &rows[i].done);
         call_down(&call, "exited", 0);
         expect_events(&peers, "step.failed");
         expect_end(&peers, "failed", NULL);
         auto_buf struct buf name = BUF_NULL(100);
-        struct msg *m = get(peers.owner, MSG_RUN_DONE);
+        struct msg *m = peer_get(peers.owner, MSG_RUN_DONE);
         (void)buf_printf(&name, "{\"name\":\"%s\",", rows[i].name);
         assert_memory_equal(m->run_done.error.p, name.p, name.n);
         peers_ended(&peers, 0);
@@ -400,10 +399,10 @@ static void sends_garbage(struct call *call) {
     assert_int_equal(send(call->link, "\0\0\0\1!", 5, MSG_NOSIGNAL), 5);
 }
 static void sends_an_owners_message(struct call *call) {
-    put(call->link, MSG_CANCEL, &(struct msg_cancel){.reason = "x"});
+    peer_put(call->link, MSG_CANCEL, &(struct msg_cancel){.reason = "x"});
 }
 static void lies_about_its_id(struct call *call) {
-    put(call->link, MSG_HELLO, &(struct msg_hello){.id = RUN_ID, .pid = 1, .generation = 1});
+    peer_put(call->link, MSG_HELLO, &(struct msg_hello){.id = RUN_ID, .pid = 1, .generation = 1});
 }
 static void ends_its_link(struct call *call) {
     call->link = fd_close(call->link);
@@ -457,13 +456,6 @@ static void test_outputs_have_a_ceiling(void **state) {
     peers_ended(&peers, 0);
 }
 
-static int count_fds(void) {
-    int n = 0;
-    for (int fd = 0; fd < 1024; fd++)
-        n += fcntl(fd, F_GETFD) >= 0;
-    return n;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_two_steps_in_order, setup, teardown),
@@ -483,7 +475,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_misbehaviour_is_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_outputs_have_a_ceiling, setup, teardown),
     };
-    int before = count_fds();
+    (void)kit_count(NULL);
     int failed = cmocka_run_group_tests_name("run", tests, NULL, NULL);
-    return failed ? failed : count_fds() != before;
+    return failed ? failed : kit_left(NULL);
 }

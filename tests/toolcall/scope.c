@@ -33,20 +33,6 @@ int scope_alone(const char *what) {
     return 0;
 }
 
-int scope_fds(void) {
-    int n = -1; /* the directory's own */
-    auto_dir DIR *dir = opendir("/proc/self/fd");
-    for (struct dirent *entry; dir && (entry = readdir(dir));)
-        n += entry->d_name[0] != '.';
-    return dir ? n : -1;
-}
-
-int64_t scope_slack_ms(int64_t ms) {
-    const char *slack = getenv("SOMA_TEST_SLACK");
-    double factor = slack ? strtod(slack, NULL) : 1;
-    return (int64_t)((double)ms * (factor > 1 ? factor : 1));
-}
-
 static int put(const char *path, const char *text) {
     auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
     return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;

@@ -19,10 +19,4 @@ int scope_wrong(const char *what, const char *fmt, ...) __attribute__((format(pr
 /* Inside: 0 when no process but this one is left in the namespace and nothing is left to reap. */
 int scope_alone(const char *what);
 
-/* Open descriptors of this process. */
-int scope_fds(void);
-
-/* Milliseconds, stretched by SOMA_TEST_SLACK for slow machines. */
-int64_t scope_slack_ms(int64_t ms);
-
 #endif

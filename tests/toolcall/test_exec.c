@@ -1,5 +1,6 @@
 /* Real programs in real namespaces. Each case runs as PID 1 of a fresh one, and each ends by looking for what is left:
  * processes, zombies, descriptors. */
+#include "tests/kit/process.h"
 #include "tests/toolcall/scope.h"
 #include "toolcall/argv.h"
 #include "toolcall/exec_impl.h"
@@ -235,7 +236,7 @@ static int check_result(const char *name, const struct exec_result *r, const str
 
 static int run_and_check(const char *name, const struct exec_spec *spec, const struct wanted *want, int64_t within_ms) {
     struct exec_result result;
-    int fds = scope_fds();
+    int fds = kit_fds(0);
     int64_t begun = now();
     int r = exec_run_blocking(spec, &result);
     if (r < 0)
@@ -245,10 +246,10 @@ static int run_and_check(const char *name, const struct exec_spec *spec, const s
     if (result.memory_sampled != (spec->limits.memory_bytes > 0))
         wrong = scope_wrong(name, "memory_sampled %d", result.memory_sampled);
     exec_result_deinit(&result);
-    if (within_ms > 0 && took > scope_slack_ms(within_ms))
+    if (within_ms > 0 && took > kit_ms(within_ms))
         wrong = scope_wrong(name, "took %" PRId64 " ms", took);
-    if (scope_fds() != fds)
-        wrong = scope_wrong(name, "%d descriptors, %d before", scope_fds(), fds);
+    if (kit_fds(0) != fds)
+        wrong = scope_wrong(name, "%d descriptors, %d before", kit_fds(0), fds);
     return wrong | scope_alone(name);
 }
 
@@ -261,7 +262,7 @@ static int case_body(const void *arg) {
         .input_n = c->input ? strlen(c->input) : 0,
         .json_output = c->json,
         .limits = c->limits,
-        .timeout_ms = c->timeout_ms ? c->timeout_ms : scope_slack_ms(60000),
+        .timeout_ms = c->timeout_ms ? c->timeout_ms : kit_ms(60000),
     };
     return run_and_check(c->name, &spec, &c->want, c->within_ms);
 }
@@ -284,7 +285,7 @@ static int large_body(const void *arg) {
                              .envp = (char *const *)environment(),
                              .input = input,
                              .input_n = sizeof input,
-                             .timeout_ms = scope_slack_ms(60000)};
+                             .timeout_ms = kit_ms(60000)};
     struct exec_result result;
     if (exec_run_blocking(&spec, &result) != 0)
         return scope_wrong("large input", "%s", err_text());
@@ -324,7 +325,7 @@ static int own_programs_body(const void *arg) {
         char path[128];
         const char *argv[] = {path, NULL};
         struct exec_spec spec = {
-            .argv = (char *const *)argv, .envp = (char *const *)environment(), .timeout_ms = scope_slack_ms(60000)};
+            .argv = (char *const *)argv, .envp = (char *const *)environment(), .timeout_ms = kit_ms(60000)};
         if (put_program(rows[i].name, rows[i].text, path) != 0)
             return 1;
         if (run_and_check(rows[i].name, &spec, &rows[i].want, 0) != 0)
@@ -334,7 +335,7 @@ static int own_programs_body(const void *arg) {
     memset(huge, 'x', sizeof huge - 1);
     const char *argv[] = {"/bin/echo", huge, NULL};
     struct exec_spec spec = {
-        .argv = (char *const *)argv, .envp = (char *const *)environment(), .timeout_ms = scope_slack_ms(60000)};
+        .argv = (char *const *)argv, .envp = (char *const *)environment(), .timeout_ms = kit_ms(60000)};
     struct wanted want = {TOOL_INVALID_ARGS, .exit_status = 125};
     if (run_and_check("an element over execve's limit", &spec, &want, 0) != 0)
         return 1;
@@ -384,7 +385,7 @@ static int builtins_body(const void *arg) {
                                  .args = args,
                                  .roots = &roots,
                                  .limits = {.memory_bytes = 256 * MIB},
-                                 .timeout_ms = rows[i].timeout_ms ? rows[i].timeout_ms : scope_slack_ms(60000)};
+                                 .timeout_ms = rows[i].timeout_ms ? rows[i].timeout_ms : kit_ms(60000)};
         if (run_and_check(rows[i].name, &spec, &rows[i].want, 0) != 0)
             return 1;
     }
@@ -406,7 +407,7 @@ static int builtin_size_body(const void *arg) {
             return 1;
         memset(text, 'x', n);
         auto_json json_t *args = json_pack("{s:s%}", "t", text, n);
-        struct exec_spec spec = {.builtin = "echo", .args = args, .timeout_ms = scope_slack_ms(60000)};
+        struct exec_spec spec = {.builtin = "echo", .args = args, .timeout_ms = kit_ms(60000)};
         struct wanted want = {over ? TOOL_OUTPUT_LIMIT : OK};
         if (run_and_check(over ? "echo over the limit" : "echo at the limit", &spec, &want, 0) != 0)
             return 1;
@@ -454,7 +455,7 @@ static int example_body(const void *arg) {
                                  .envp = built.envp,
                                  .input = built.input,
                                  .input_n = built.input_n,
-                                 .timeout_ms = scope_slack_ms(60000)};
+                                 .timeout_ms = kit_ms(60000)};
         int wrong = run_and_check(rows[i].file, &spec, &rows[i].want, 0);
         argv_deinit(&built);
         if (wrong)
@@ -496,7 +497,7 @@ static int wait_for_output(struct exec *x) {
     struct pollfd fds[EXEC_FDS_MAX];
     while (x->output_n == 0) {
         size_t n = exec_pollfds(x, fds, EXEC_FDS_MAX);
-        if (n == 0 || poll(fds, n, (int)scope_slack_ms(30000)) <= 0)
+        if (n == 0 || poll(fds, n, (int)kit_ms(30000)) <= 0)
             return -1;
         for (size_t i = 0; i < n; i++)
             if (fds[i].revents && exec_on_io(x, fds[i].fd, fds[i].revents) != 0)
@@ -509,10 +510,10 @@ static int wait_for_output(struct exec *x) {
 static int cancel_body(const void *arg) {
     const char *argv[] = SH("trap '' TERM; (setsid sleep 1000 &); (setsid sleep 1000 &); echo up; sleep 1000");
     struct exec_spec spec = {
-        .argv = (char *const *)argv, .envp = (char *const *)environment(), .timeout_ms = scope_slack_ms(60000)};
+        .argv = (char *const *)argv, .envp = (char *const *)environment(), .timeout_ms = kit_ms(60000)};
     struct exec x;
     struct exec_result result;
-    int fds = scope_fds();
+    int fds = kit_fds(0);
     if (exec_start(&x, &spec) != 0 || wait_for_output(&x) != 0)
         return scope_wrong("cancel", "no start: %s", err_text());
     if (exec_result(&x, &result) != -EBUSY)
@@ -530,7 +531,7 @@ static int cancel_body(const void *arg) {
     }
     exec_deinit(&x);
     exec_deinit(&x);
-    if (scope_fds() != fds)
+    if (kit_fds(0) != fds)
         return scope_wrong("cancel", "descriptors are left");
     return scope_alone("cancel");
 }
@@ -584,7 +585,7 @@ static int rights_body(const void *arg) {
     struct exec_spec spec = {.argv = (char *const *)caps,
                              .envp = (char *const *)environment(),
                              .limits = {.processes = 100000, .memory_bytes = 256 * MIB},
-                             .timeout_ms = scope_slack_ms(60000)};
+                             .timeout_ms = kit_ms(60000)};
     if (run_and_check("no capabilities", &spec, &(struct wanted){OK, "{\"text\":\"5\\n\"}"}, 0) != 0)
         return 1;
     const char *daemon[] = SH("(setsid sleep 1000 &); id -u");

@@ -1,28 +1,14 @@
 /* Every cell of the table: the wanted ones below, and all others must be refused without a change. The actions are
  * recording stubs, so this links fsm.c without the role. */
-#include "common/err.h"
+#include "tests/kit/walk.h"
 #include "toolcall/fsm.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
 
 #include <cmocka.h>
 
-static struct {
-    const char *action; /* last one called */
-    const void *arg;
-    unsigned calls, entered;
-} seen;
-
-#define STUB(name)                                                                                                     \
-    int toolcall_##name(void *self, const void *arg) {                                                                 \
-        seen.action = #name;                                                                                           \
-        seen.arg = arg;                                                                                                \
-        seen.calls++;                                                                                                  \
-        return 0;                                                                                                      \
-    }
+#define STUB(name) WALK_ACTION(toolcall_##name, #name)
 STUB(begin)
 STUB(stop)
 STUB(journal)
@@ -41,19 +27,12 @@ int64_t toolcall_flush_ms(void *self) {
     return 3;
 }
 void toolcall_entered(void *self, unsigned state) {
-    seen.entered++;
+    walk_entered(self, state);
 }
-
-struct wanted {
-    enum toolcall_state from;
-    enum toolcall_event event;
-    enum toolcall_state to;
-    const char *action;
-};
 
 #define ROW(from, event, to, action)                                                                                   \
     { TOOLCALL_##from, TOOLCALL_EV_##event, TOOLCALL_##to, action }
-static const struct wanted table[] = {
+static const struct walk_row rows[] = {
     ROW(WAITING, CALL, RUNNING, "begin"),
     ROW(WAITING, CANCEL, DONE, "leave"),
     ROW(WAITING, TIMEOUT, DONE, "leave_untold"),
@@ -83,55 +62,25 @@ static const struct wanted table[] = {
     ROW(DONE, LOG_GONE, DONE, NULL),
 };
 
-static const struct wanted *find(unsigned state, unsigned event) {
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (table[i].from == state && table[i].event == event)
-            return &table[i];
-    return NULL;
-}
-
-static void check_cell(unsigned state, unsigned event) {
-    struct fsm fsm;
-    int argument;
-    fsm_init(&fsm, &toolcall_fsm, NULL, NULL, state);
-    memset(&seen, 0, sizeof seen);
-    const struct wanted *want = find(state, event);
-    int r = fsm_step(&fsm, event, &argument);
-    print_message("%s x %s: %s\n", toolcall_fsm.state_names[state], toolcall_fsm.event_names[event],
-                  want ? toolcall_fsm.state_names[want->to] : "refused");
-    assert_int_equal(r, want ? 0 : -EPROTO);
-    assert_int_equal(fsm.state, want ? want->to : state);
-    assert_int_equal(seen.calls, want && want->action);
-    assert_int_equal(seen.entered, want && want->to != state);
-    if (want && want->action) {
-        assert_string_equal(seen.action, want->action);
-        assert_ptr_equal(seen.arg, &argument);
-    }
-}
+static const struct walk walk = WALK(&toolcall_fsm, rows, TOOLCALL_STATE__COUNT, TOOLCALL_EVENT__COUNT);
 
 static void every_cell(void **state) {
-    for (unsigned s = 0; s < TOOLCALL_STATE__COUNT; s++)
-        for (unsigned e = 0; e < TOOLCALL_EVENT__COUNT; e++)
-            check_cell(s, e);
+    walk_cells(&walk);
 }
 
 /* Waiting, journalling and flushing depend on others and end by themselves. */
 static void timeouts(void **state) {
-    static const int64_t want[TOOLCALL_STATE__COUNT] = {
-        [TOOLCALL_WAITING] = 1, [TOOLCALL_JOURNALLING] = 2, [TOOLCALL_FLUSHING] = 3};
-    for (unsigned s = 0; s < TOOLCALL_STATE__COUNT; s++) {
-        const struct fsm_timeout *t = &toolcall_fsm.timeouts[s];
-        assert_int_equal(t->ms ? t->ms(NULL) : 0, want[s]);
-        if (t->ms)
-            assert_non_null(find(s, t->event));
-    }
+    static const struct walk_timeout wanted[] = {
+        {TOOLCALL_WAITING, 1, TOOLCALL_EV_TIMEOUT},
+        {TOOLCALL_JOURNALLING, 2, TOOLCALL_EV_TIMEOUT},
+        {TOOLCALL_FLUSHING, 3, TOOLCALL_EV_TIMEOUT},
+    };
+    walk_timeouts(&walk, wanted, sizeof wanted / sizeof *wanted);
 }
 
 /* No path leads from a call to the owner past the log. */
 static void nothing_is_told_before_it_is_journalled(void **state) {
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (table[i].action && strncmp(table[i].action, "answer", 6) == 0)
-            assert_int_equal(table[i].from, TOOLCALL_JOURNALLING);
+    walk_acts_only_from(&walk, "answer", TOOLCALL_JOURNALLING);
 }
 
 int main(void) {

@@ -3,6 +3,7 @@
 #include "common/cleanup.h"
 #include "common/err.h"
 #include "common/json.h"
+#include "tests/kit/process.h"
 #include "tests/toolcall/scope.h"
 #include "toolcall/builtin.h"
 #include "toolcall/exec.h"
@@ -117,11 +118,11 @@ static int write_root(const void *arg) {
     auto_close int others = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     make_spec(&spec, true);
     grant(spec.write_roots, &spec.n_write_roots, folder);
-    int before = scope_fds();
+    int before = kit_fds(0);
     if (others < 0 || roots_open(&spec, &roots) < 0)
         return scope_wrong("roots_open", "%s", err_text());
-    if (scope_fds() != before + 1 || roots.n_write != 1 || roots.n_read != 0)
-        return scope_wrong("roots_open", "%d descriptors, %d before", scope_fds(), before);
+    if (kit_fds(0) != before + 1 || roots.n_write != 1 || roots.n_read != 0)
+        return scope_wrong("roots_open", "%d descriptors, %d before", kit_fds(0), before);
     if (waitpid(-1, NULL, WNOHANG) != -1 || errno != ECHILD)
         return scope_wrong("roots_open", "a child is left");
     r = in_child(&roots);

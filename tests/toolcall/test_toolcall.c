@@ -2,6 +2,7 @@
  * hold open: as long as one of them lives, reading it says EAGAIN, and the end of the file is the proof of death. */
 #include "common/cleanup.h"
 #include "common/title.h"
+#include "tests/kit/peers.h"
 #include "tests/toolcall/scope.h"
 #include "tests/toolcall/worker.h"
 
@@ -185,7 +186,7 @@ static void check_case(const struct tcase *c) {
         check_failure(c, event, done);
     else
         check_value(c, event, done);
-    assert_null(worker_hear(w.owner)); /* and nothing after it */
+    assert_null(peer_json(w.owner)); /* and nothing after it */
     assert_int_equal(worker_end(&w), 0);
 }
 
@@ -226,8 +227,7 @@ static int begin_daemons(struct live *l) {
     assert_true(fd >= 0);
     call_fifo(l, "daemons");
     for (int up = 0; up < 3;) {
-        struct pollfd p = {fd, POLLIN, 0};
-        assert_int_equal(poll(&p, 1, (int)scope_slack_ms(30000)), 1);
+        assert_true(peer_readable(fd, kit_ms(KIT_WAIT_MS)));
         char bytes[8];
         for (ssize_t n = read(fd, bytes, sizeof bytes); n > 0; n--)
             up += bytes[n - 1] == 'x';
@@ -259,8 +259,8 @@ static void cancel_ends_daemons(void **state) {
     struct live l;
     auto_close int daemons = begin_daemons(&l);
     assert_false(all_dead(daemons));
-    worker_send(l.w.owner, "{\"msg\":\"cancel\",\"reason\":\"deadline\"}");
-    worker_send(l.w.owner, "{\"msg\":\"cancel\"}"); /* harmless when repeated */
+    peer_putf(l.w.owner, "{\"msg\":\"cancel\",\"reason\":\"deadline\"}");
+    peer_putf(l.w.owner, "{\"msg\":\"cancel\"}"); /* harmless when repeated */
     check_cancelled(&l, daemons, "cancelled: deadline");
 }
 
@@ -283,7 +283,7 @@ static void a_lost_log_ends_it_untold(void **state) {
     struct live l;
     auto_close int daemons = begin_daemons(&l);
     l.w.log = fd_close(l.w.log);
-    assert_null(worker_hear(l.w.owner));
+    assert_null(peer_json(l.w.owner));
     assert_int_equal(end(&l), 1);
     assert_true(all_dead(daemons));
 }
@@ -326,7 +326,7 @@ static void a_second_call_is_refused(void **state) {
     auto_close int feed = open(fifo, O_WRONLY | O_CLOEXEC);
     assert_true(feed >= 0);
     worker_call(&l.w, "echo", "{}", "");
-    assert_null(worker_hear(l.w.owner));
+    assert_null(peer_json(l.w.owner));
     feed = fd_close(feed);
     auto_json json_t *event = worker_event(&l.w);
     assert_string_equal(json_str(event, "type"), "tool.succeeded");
@@ -343,7 +343,7 @@ static void nothing_is_told_before_accepted(void **state) {
     auto_json json_t *event = worker_event(&l.w);
     assert_string_equal(json_str(event, "type"), "tool.succeeded");
     l.w.log = fd_close(l.w.log); /* it has the event, and never says so */
-    assert_null(worker_hear(l.w.owner));
+    assert_null(peer_json(l.w.owner));
     assert_int_equal(end(&l), 1);
 }
 
@@ -352,8 +352,8 @@ static void a_refusing_log_is_named(void **state) {
     begin(&l);
     worker_call(&l.w, "echo", "{}", "");
     auto_json json_t *event = worker_event(&l.w);
-    worker_send(l.w.log, "{\"msg\":\"refused\",\"ref\":%lld,\"error\":\"log_full\",\"why\":\"the disk is full\"}",
-                (long long)json_i64(event, "ref", 0));
+    peer_putf(l.w.log, "{\"msg\":\"refused\",\"ref\":%lld,\"error\":\"log_full\",\"why\":\"the disk is full\"}",
+              (long long)json_i64(event, "ref", 0));
     auto_json json_t *done = worker_answer(&l.w);
     assert_false(json_flag(done, "ok", false));
     assert_null(json_object_get(done, "value"));
@@ -367,8 +367,8 @@ static void another_ref_is_not_ours(void **state) {
     begin(&l);
     worker_call(&l.w, "echo", "{}", "");
     auto_json json_t *event = worker_event(&l.w);
-    worker_send(l.w.log, "{\"msg\":\"accepted\",\"ref\":%lld,\"seq\":1}", (long long)json_i64(event, "ref", 0) + 1);
-    assert_null(worker_hear(l.w.owner));
+    peer_putf(l.w.log, "{\"msg\":\"accepted\",\"ref\":%lld,\"seq\":1}", (long long)json_i64(event, "ref", 0) + 1);
+    assert_null(peer_json(l.w.owner));
     assert_int_equal(end(&l), 1);
 }
 
@@ -377,8 +377,8 @@ static void another_ref_is_not_ours(void **state) {
 static void cancelled_before_the_call(void **state) {
     struct live l;
     begin(&l);
-    worker_send(l.w.owner, "{\"msg\":\"cancel\"}");
-    assert_null(worker_hear(l.w.log)); /* nothing has begun, nothing is journalled */
+    peer_putf(l.w.owner, "{\"msg\":\"cancel\"}");
+    assert_null(peer_json(l.w.log)); /* nothing has begun, nothing is journalled */
     assert_int_equal(end(&l), 0);
 }
 
@@ -386,7 +386,7 @@ static void left_before_the_call(void **state) {
     struct live l;
     begin(&l);
     l.w.owner = fd_close(l.w.owner);
-    assert_null(worker_hear(l.w.log));
+    assert_null(peer_json(l.w.log));
     assert_int_equal(end(&l), 0);
 }
 
@@ -396,7 +396,7 @@ static void no_call_at_all(void **state) {
     l.spec.step_timeout = 20;
     l.grants = -1;
     worker_start(&l.w, &(struct worker_plan){&l.spec, "pure", -1, -1, -1});
-    assert_null(worker_hear(l.w.owner));
+    assert_null(peer_json(l.w.owner));
     assert_int_equal(end(&l), 1);
 }
 
@@ -482,22 +482,7 @@ static int remove_folder(void **state) {
     return rmdir(folder);
 }
 
-static int fds_before;
-
-static int count_fds(void **state) {
-    fds_before = scope_fds();
-    return fds_before < 0;
-}
-
-static int nothing_is_left(void **state) {
-    if (scope_fds() != fds_before)
-        return scope_wrong("test", "%d descriptors, it began with %d", scope_fds(), fds_before);
-    if (waitpid(-1, NULL, WNOHANG) != -1 || errno != ECHILD)
-        return scope_wrong("test", "children are left");
-    return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, count_fds, nothing_is_left)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, kit_count, kit_left)
 
 int main(int argc, char **argv) {
     static char pad[] = TITLE_PAD_TEXT;

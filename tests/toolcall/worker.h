@@ -34,12 +34,6 @@ int worker_grants(const char *tools);
 /* Forks it. Fails the test when hello does not come. */
 void worker_start(struct worker *w, const struct worker_plan *plan);
 
-/* Sends a text as one frame. */
-void worker_send(int fd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* The next frame from `fd`: a new reference; NULL at the end. Fails the test after 30 s without one. */
-json_t *worker_hear(int fd);
-
 /* Asks for `tool`; `more` is further members, or "". */
 void worker_call(struct worker *w, const char *tool, const char *args, const char *more);
 

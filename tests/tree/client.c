@@ -1,5 +1,5 @@
-/* Client programs: the real soma, with the environment of nobody in particular. What they write goes to memory files, so
- * that a process left behind cannot keep a pipe open and hold the test up. */
+/* Client programs: the real soma, with the environment of nobody in particular. What they write goes to memory files,
+ * so that a process left behind cannot keep a pipe open and hold the test up. */
 #include "tests/tree/tree.h"
 
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-/* The log, read through the gateway while the tree is up and by soma-eventlog when it is down; and requests to the door. */
+/* The log, read through the gateway while the tree is up and by soma-eventlog when it is down; and requests to the
+ * door. */
 #include "tests/tree/tree.h"
 
 #include <string.h>
@@ -81,7 +82,7 @@ static json_t *read_online(struct tree *t, const char *by, const char *key, int6
 
 static json_t *read_offline(struct tree *t, const char *by, const char *key) {
     static struct client c;
-    static char text[1 << 20];
+    static char text[8 << 20];
     json_t *all = json_array();
     const char *words[] = {tree_program("soma-eventlog"), "--read", t->state, "--by", by, "--key", key, NULL};
     if (strcmp(by, "all") == 0)

@@ -18,7 +18,7 @@ enum point {
 #define X(id, name) POINT_##id,
     POINTS(X)
 #undef X
-    POINT__COUNT
+        POINT__COUNT
 };
 
 struct world {

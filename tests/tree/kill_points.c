@@ -1,6 +1,6 @@
-/* How the points are reached, without a race: whoever would go beyond is frozen first, and the event log, which everybody
- * has to ask, is the valve. Where a role shows no title that tells one point from the next, it and the log take turns:
- * never both run, so the role cannot pass what needs the log's word. */
+/* How the points are reached, without a race: whoever would go beyond is frozen first, and the event log, which
+ * everybody has to ask, is the valve. Where a role shows no title that tells one point from the next, it and the log
+ * take turns: never both run, so the role cannot pass what needs the log's word. */
 #include "tests/tree/kill.h"
 
 #include <string.h>
@@ -41,14 +41,14 @@ static struct proc event_log(struct world *w) {
 
 static void open_unended_run(struct world *w, struct proc run) {
     hold(w, run);
-    auto_close int gate = point_open_gate(w);
+    auto_gate int gate = point_open_gate(w);
     WAIT(logged(w, "tool.succeeded"));
     WAIT(!tree_count(&w->t, "toolcall"));
 }
 
 static void open_ended(struct world *w, const char *type) {
     hold(w, w->c.proc);
-    auto_close int gate = point_open_gate(w);
+    auto_gate int gate = point_open_gate(w);
     WAIT(logged(w, type));
 }
 
@@ -69,7 +69,7 @@ void point_open_run(struct world *w, enum point point) {
     WAIT(tree_lines(&w->t, "marks/m") == 1);
     if (point == POINT_UNJOURNALLED) {
         hold(w, log);
-        auto_close int gate = point_open_gate(w);
+        auto_gate int gate = point_open_gate(w);
         (void)tree_await_state(&w->t, "toolcall", NULL, "journalling");
     } else if (point == POINT_UNENDED) {
         open_unended_run(w, run);
@@ -111,7 +111,7 @@ static void open_tool(struct world *w, struct proc model) {
 
 /* From there to the second model call, held at work. */
 static struct proc open_second_model(struct world *w) {
-    auto_close int gate = point_open_gate(w);
+    auto_gate int gate = point_open_gate(w);
     WAIT(logged(w, "run.completed"));
     struct proc model = tree_await_state(&w->t, "llmcall", NULL, "calling");
     hold(w, model);

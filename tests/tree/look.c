@@ -1,5 +1,5 @@
-/* The tree's processes by what they call themselves. A process between fork and its first title still bears its parent's,
- * so a static child counts only as a child of root, and a worker only once it has an id. */
+/* The tree's processes by what they call themselves. A process between fork and its first title still bears its
+ * parent's, so a static child counts only as a child of root, and a worker only once it has an id. */
 #include "tests/tree/tree.h"
 
 #include <string.h>
@@ -58,7 +58,7 @@ static bool has_role(struct tree *t, const struct proc_list *list, const struct 
     if (parent)
         title_role(parent->title, parent_role);
     if (strcmp(wanted, "tool") == 0)
-        return !*role && strcmp(parent_role, "toolcall") == 0;
+        return *p->title && !*role && strcmp(parent_role, "toolcall") == 0;
     if (strcmp(role, wanted) != 0)
         return false;
     return is_static(role) ? strcmp(parent_role, "root") == 0
@@ -105,7 +105,8 @@ size_t tree_count(struct tree *t, const char *role) {
 
 struct proc tree_await_state(struct tree *t, const char *role, const char *id, const char *state) {
     struct proc p;
-    WAIT(tree_find_state(t, role, id, state, &p) && (!state || proc_rests(p)), "%s %s %s", role, id ? id : "", state ? state : "");
+    WAIT(tree_find_state(t, role, id, state, &p) && (!state || proc_rests(p)), "%s %s %s", role, id ? id : "",
+         state ? state : "");
     return p;
 }
 

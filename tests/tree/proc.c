@@ -106,9 +106,7 @@ void proc_below(pid_t pid, bool zombies, struct proc_list *out) {
 /* Parents are known only when all were read; a process of ours cannot have a parent that is not. */
 void proc_below_all(pid_t pid, bool zombies, struct proc_list *out) {
     enum { MAX = 32768 };
-    static struct {
-        pid_t pid, parent;
-    } all[MAX];
+    static struct { pid_t pid, parent; } all[MAX];
     size_t n = 0;
     auto_dir DIR *dir = opendir("/proc");
     struct proc_info info;

@@ -1,5 +1,5 @@
-/* Processes as seen from outside, in the host's /proc. A process is a pid and its start time: a pid alone may be somebody
- * else's by the time it is looked at. Alive means: exists, the same start time, neither zombie nor dead. */
+/* Processes as seen from outside, in the host's /proc. A process is a pid and its start time: a pid alone may be
+ * somebody else's by the time it is looked at. Alive means: exists, the same start time, neither zombie nor dead. */
 #ifndef SOMA_TESTS_TREE_PROC_H
 #define SOMA_TESTS_TREE_PROC_H
 

@@ -86,8 +86,8 @@ int rpc_read_frame(struct rpc *rpc, int64_t timeout_ms, char **out) {
 
 int64_t rpc_send(struct rpc *rpc, const char *method, json_t *params) {
     int64_t id = ++rpc->last_id;
-    json_t *request = json_pack("{s:s, s:I, s:s, s:o*}", "jsonrpc", "2.0", "id", (json_int_t)id, "method", method, "params",
-                                params);
+    json_t *request =
+        json_pack("{s:s, s:I, s:s, s:o*}", "jsonrpc", "2.0", "id", (json_int_t)id, "method", method, "params", params);
     auto_free char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
     json_decref(request);
     int r = text ? rpc_write_frame(rpc, text, strlen(text)) : -ENOMEM;

@@ -5,8 +5,8 @@
 
 #include <jansson.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define RPC_ANSWER_MAX (1u << 20)
 

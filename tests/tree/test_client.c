@@ -10,8 +10,8 @@ static void begin(const char *tool) {
     tree_init(&t);
     gate_make(&t, "marks/gate");
     tree_write(&t, "plan.json",
-               "{\"steps\": [{\"id\": \"s\", \"tool\": \"%s\", \"args\": {\"file\": \"%s\", \"gate\": \"%s\"}}]}\n", tool,
-               tree_path(&t, "marks/m"), tree_path(&t, "marks/gate"));
+               "{\"steps\": [{\"id\": \"s\", \"tool\": \"%s\", \"args\": {\"file\": \"%s\", \"gate\": \"%s\"}}]}\n",
+               tool, tree_path(&t, "marks/m"), tree_path(&t, "marks/gate"));
     tree_up(&t);
 }
 
@@ -45,7 +45,7 @@ static void detached(void) {
     char id[32];
     CHECK(sscanf(c.stdout_, "%31s", id) == 1, "%s", c.stdout_);
     WAIT(tree_lines(&t, "marks/m") == 1);
-    auto_close int gate = gate_open(&t, "marks/gate");
+    auto_gate int gate = gate_open(&t, "marks/gate");
     auto_json json_t *end = tree_end_of(&t, "run", id);
     CHECK(strcmp(json_str(end, "type"), "run.completed") == 0, "%s", json_str(end, "type"));
     CHECK(tree_lines(&t, "marks/m") == 1);
@@ -63,7 +63,7 @@ static void gateway_dies(const char *const words[], const char *said) {
     WAIT(tree_find(&t, "gateway", NULL, &next) && !proc_same(next, gateway));
     CHECK(SOMA(&t, &other, "ps") == 0, "%s", other.stderr_);
     CHECK(proc_alive(run) && proc_alive(call) && proc_alive(actors));
-    auto_close int gate = gate_open(&t, "marks/gate");
+    auto_gate int gate = gate_open(&t, "marks/gate");
     CHECK(client_end(&t, &c) == 0, "exit %d: %s", c.code, c.stderr_);
     CHECK(strstr(c.stdout_, said), "%s", c.stdout_);
     CHECK(tree_lines(&t, "marks/m") == 1);
@@ -79,10 +79,11 @@ static void run_gateway(void) {
 static void ask_gateway(void) {
     tree_init(&t);
     gate_make(&t, "marks/gate");
-    tree_write(&t, "script.json",
-               "{\"replies\": [{\"tool_calls\": [{\"name\": \"once\", \"arguments\": {\"file\": \"%s\", \"gate\": \"%s\"}}]}, "
-               "{\"content\": \"it is {{tool:/text}}\"}]}",
-               tree_path(&t, "marks/m"), tree_path(&t, "marks/gate"));
+    tree_write(
+        &t, "script.json",
+        "{\"replies\": [{\"tool_calls\": [{\"name\": \"once\", \"arguments\": {\"file\": \"%s\", \"gate\": \"%s\"}}]}, "
+        "{\"content\": \"it is {{tool:/text}}\"}]}",
+        tree_path(&t, "marks/m"), tree_path(&t, "marks/gate"));
     tree_up(&t);
     gateway_dies(WORDS("ask", "helper", "is it open?"), "it is open");
 }

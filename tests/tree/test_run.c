@@ -31,13 +31,14 @@ static const char *only_run(void) {
 static void happy(void) {
     tree_init(&t);
     tree_write(&t, "read/in.txt", "two\nlines\n");
-    tree_write(&t, "plan.json",
-               "{\"name\": \"happy\", \"steps\": [\n"
-               " {\"id\": \"read\", \"tool\": \"file_read\", \"args\": {\"path\": \"in.txt\"}},\n"
-               " {\"id\": \"mark\", \"tool\": \"note\", \"args\": {\"file\": \"%s\"}},\n"
-               " {\"id\": \"grep\", \"tool\": \"text_grep\", \"args\": {\"text\": {\"$from\": \"read\", \"at\": \"/text\"}, "
-               "\"pattern\": \"two\"}}]}\n",
-               tree_path(&t, "marks/m"));
+    tree_write(
+        &t, "plan.json",
+        "{\"name\": \"happy\", \"steps\": [\n"
+        " {\"id\": \"read\", \"tool\": \"file_read\", \"args\": {\"path\": \"in.txt\"}},\n"
+        " {\"id\": \"mark\", \"tool\": \"note\", \"args\": {\"file\": \"%s\"}},\n"
+        " {\"id\": \"grep\", \"tool\": \"text_grep\", \"args\": {\"text\": {\"$from\": \"read\", \"at\": \"/text\"}, "
+        "\"pattern\": \"two\"}}]}\n",
+        tree_path(&t, "marks/m"));
     tree_up(&t);
     CHECK(SOMA(&t, &c, "run", "--json", "plan.json") == 0, "%s", c.stderr_);
     auto_json json_t *out = NULL;
@@ -52,15 +53,17 @@ static void happy(void) {
                                 "step.started tool.started tool.succeeded step.succeeded "
                                 "step.started tool.started tool.succeeded step.succeeded "
                                 "step.started tool.started tool.succeeded step.succeeded "
-                                "run.completed ") == 0, "%s", trail(events));
+                                "run.completed ") == 0,
+          "%s", trail(events));
     tree_check_end(&t);
 }
 
 /* Every step in a process of its own; and every other process has its own pid, too. */
 static void pids(void) {
     tree_init(&t);
-    tree_write(&t, "plan.json", "{\"steps\": [{\"id\": \"a\", \"tool\": \"echo\", \"args\": {}}, "
-                                "{\"id\": \"b\", \"tool\": \"echo\", \"args\": {}}]}\n");
+    tree_write(&t, "plan.json",
+               "{\"steps\": [{\"id\": \"a\", \"tool\": \"echo\", \"args\": {}}, "
+               "{\"id\": \"b\", \"tool\": \"echo\", \"args\": {}}]}\n");
     tree_up(&t);
     CHECK(SOMA(&t, &c, "run", "plan.json") == 0, "%s", c.stderr_);
     auto_json json_t *all = tree_events(&t, "all", NULL);
@@ -80,8 +83,9 @@ static void pids(void) {
 static void log_first(void) {
     char id[32];
     tree_init(&t);
-    tree_write(&t, "plan.json", "{\"steps\": [{\"id\": \"w\", \"tool\": \"file_write\", \"args\": {\"path\": "
-                                "\"out.txt\", \"text\": \"x\", \"mode\": \"create\"}}]}\n");
+    tree_write(&t, "plan.json",
+               "{\"steps\": [{\"id\": \"w\", \"tool\": \"file_write\", \"args\": {\"path\": "
+               "\"out.txt\", \"text\": \"x\", \"mode\": \"create\"}}]}\n");
     tree_up(&t);
     struct proc log = tree_await(&t, "eventlog", NULL);
     proc_freeze(log);
@@ -101,16 +105,19 @@ static void log_first(void) {
 /* failure trail: tool.failed, step.failed, run.failed; the same connection runs another */
 static void failure(void) {
     tree_init(&t);
-    tree_write(&t, "plan.json", "{\"steps\": [{\"id\": \"f\", \"tool\": \"fail\", \"args\": {\"mode\": \"crash\"}}, "
-                                "{\"id\": \"b\", \"tool\": \"echo\", \"args\": {}}]}\n");
+    tree_write(&t, "plan.json",
+               "{\"steps\": [{\"id\": \"f\", \"tool\": \"fail\", \"args\": {\"mode\": \"crash\"}}, "
+               "{\"id\": \"b\", \"tool\": \"echo\", \"args\": {}}]}\n");
     tree_up(&t);
     CHECK(SOMA(&t, &c, "run", "plan.json") == 1, "exit %d, %s", c.code, c.stderr_);
     CHECK(!*c.stdout_ && strstr(c.stderr_, "why: ") && strstr(c.stderr_, "fix: "), "%s", c.stderr_);
     auto_json json_t *events = tree_events(&t, "run", only_run());
-    CHECK(strcmp(trail(events), "run.accepted run.started step.started tool.started tool.failed step.failed run.failed ") == 0,
+    CHECK(strcmp(trail(events),
+                 "run.accepted run.started step.started tool.started tool.failed step.failed run.failed ") == 0,
           "%s", trail(events));
     char id[32];
-    tree_start_run(&t, "{\"steps\": [{\"id\": \"f\", \"tool\": \"fail\", \"args\": {\"mode\": \"crash\"}}]}", false, id);
+    tree_start_run(&t, "{\"steps\": [{\"id\": \"f\", \"tool\": \"fail\", \"args\": {\"mode\": \"crash\"}}]}", false,
+                   id);
     auto_json json_t *failed = tree_end_of(&t, "run", id);
     struct proc gateway = tree_await(&t, "gateway", NULL);
     tree_start_run(&t, "{\"steps\": [{\"id\": \"e\", \"tool\": \"echo\", \"args\": {}}]}", false, id);
@@ -122,15 +129,18 @@ static void failure(void) {
 
 static void ask(void) {
     tree_init(&t);
-    tree_write(&t, "script.json", "{\"replies\": [{\"tool_calls\": [{\"name\": \"note\", \"arguments\": {\"file\": \"%s\"}}]}, "
-               "{\"content\": \"the tool said {{tool:/text}}\"}]}", tree_path(&t, "marks/m"));
+    tree_write(&t, "script.json",
+               "{\"replies\": [{\"tool_calls\": [{\"name\": \"note\", \"arguments\": {\"file\": \"%s\"}}]}, "
+               "{\"content\": \"the tool said {{tool:/text}}\"}]}",
+               tree_path(&t, "marks/m"));
     tree_up(&t);
     CHECK(SOMA(&t, &c, "ask", "helper", "please") == 0, "%s", c.stderr_);
     CHECK(strstr(c.stdout_, "the tool said noted"), "%s", c.stdout_);
     CHECK(tree_lines(&t, "marks/m") == 1);
     auto_json json_t *all = tree_events(&t, "all", NULL);
     auto_json json_t *events = tree_events(&t, "task", json_str(events_find(all, "task.accepted"), "task"));
-    CHECK(events_count(events, "llm.succeeded") == 2 && events_count(events, "task.completed") == 1, "%s", trail(events));
+    CHECK(events_count(events, "llm.succeeded") == 2 && events_count(events, "task.completed") == 1, "%s",
+          trail(events));
     CHECK(events_count(all, "run.completed") == 1 && events_count(all, "proposal.executed") == 1);
     tree_check_end(&t);
 }

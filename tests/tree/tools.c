@@ -36,13 +36,14 @@ static void write_manifest(struct tree *t, const struct tool *tool) {
         (void)snprintf(command + c, sizeof command - c, ", \"{%s}\"", name);
     }
     (void)snprintf(file, sizeof file, "tools/%s.json", tool->name);
-    tree_write(t, file,
-               "{\"name\": \"%s\", \"description\": \"A tool of the tests.\", \"input_schema\": {\"type\": \"object\",\n"
-               " \"properties\": {%s}, \"required\": [%s], \"additionalProperties\": false},\n"
-               " \"effect\": \"%s\", \"idempotent\": %s, \"timeout\": \"60s\", \"command\": [\"/bin/sh\", \"%s/bin/%s\"%s],\n"
-               " \"input\": \"argv\", \"output\": \"text\", \"sandbox\": {\"profile\": \"%s\"}}\n",
-               tool->name, properties, required, tool->effect, tool->repeatable ? "true" : "false", t->dir, tool->name,
-               command, strcmp(tool->effect, "state") == 0 ? "writer" : "reader");
+    tree_write(
+        t, file,
+        "{\"name\": \"%s\", \"description\": \"A tool of the tests.\", \"input_schema\": {\"type\": \"object\",\n"
+        " \"properties\": {%s}, \"required\": [%s], \"additionalProperties\": false},\n"
+        " \"effect\": \"%s\", \"idempotent\": %s, \"timeout\": \"60s\", \"command\": [\"/bin/sh\", \"%s/bin/%s\"%s],\n"
+        " \"input\": \"argv\", \"output\": \"text\", \"sandbox\": {\"profile\": \"%s\"}}\n",
+        tool->name, properties, required, tool->effect, tool->repeatable ? "true" : "false", t->dir, tool->name,
+        command, strcmp(tool->effect, "state") == 0 ? "writer" : "reader");
 }
 
 void tools_write(struct tree *t) {
@@ -56,10 +57,11 @@ void tools_write(struct tree *t) {
 
 void tools_actor(struct tree *t, const char *script) {
     tree_write(t, "script.json", "%s", script);
-    tree_write(t, "actors/helper.json",
-               "{\"name\": \"helper\", \"description\": \"The actor of the tests.\", \"provider\": \"script\", \"model\": "
-               "\"script\",\n \"system\": \"Help.\", \"tools\": [\"note\", \"once\", \"peek\", \"linger\"],\n"
-               " \"budget\": {\"llm_calls\": 8, \"steps\": 8, \"timeout\": \"60s\"}, \"restart\": \"permanent\"}\n");
+    tree_write(
+        t, "actors/helper.json",
+        "{\"name\": \"helper\", \"description\": \"The actor of the tests.\", \"provider\": \"script\", \"model\": "
+        "\"script\",\n \"system\": \"Help.\", \"tools\": [\"note\", \"once\", \"peek\", \"linger\"],\n"
+        " \"budget\": {\"llm_calls\": 8, \"steps\": 8, \"timeout\": \"60s\"}, \"restart\": \"permanent\"}\n");
 }
 
 /* ---- gates ---- */

@@ -19,6 +19,7 @@ void tools_write(struct tree *t);
 /* A gate: made closed; opened for whoever waits there, and for whoever comes while the descriptor returned is open. */
 void gate_make(struct tree *t, const char *name);
 int gate_open(struct tree *t, const char *name);
+#define auto_gate __attribute__((cleanup(cleanup_fd), unused)) /* often only kept open: clang calls that unused */
 
 /* An actor "helper" that may use note, once, peek and linger, and the script of its model. */
 void tools_actor(struct tree *t, const char *script);

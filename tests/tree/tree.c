@@ -1,12 +1,12 @@
-/* The folder, start, stop and the look at what is left. The launcher is our child: its end is waited for, and with it, by
- * the order in which the kernel reaps a PID namespace, the end of everything below. */
+/* The folder, start, stop and the look at what is left. The launcher is our child: its end is waited for, and with it,
+ * by the order in which the kernel reaps a PID namespace, the end of everything below. */
 #include "tests/tree/tree.h"
 #include "tests/tree/tools.h"
 
 #include <fcntl.h>
 #include <ftw.h>
-#include <stdarg.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -34,7 +34,8 @@ void tree_failed(const char *file, int line, const char *what, const char *fmt, 
     list.n = 0;
     proc_below_all(getpid(), true, &list);
     for (size_t i = 0; i < list.n; i++)
-        fprintf(stderr, "    %7d %7d %c %s\n", list.at[i].id.pid, list.at[i].parent, list.at[i].state, list.at[i].title);
+        fprintf(stderr, "    %7d %7d %c %s\n", list.at[i].id.pid, list.at[i].parent, list.at[i].state,
+                list.at[i].title);
     if (the_tree)
         show_file(tree_path(the_tree, "stderr"));
     (void)fflush(NULL);
@@ -45,10 +46,10 @@ void tree_failed(const char *file, int line, const char *what, const char *fmt, 
 
 const char *tree_program(const char *name) {
     static char path[PATH_SIZE];
-    const char *room = strcmp(name, "soma") == 0      ? "cli"
-                       : strcmp(name, "somad") == 0   ? "supervisor"
-                                                      : strchr(name, '-') + 1;
-    (void)snprintf(path, sizeof path, "%s/%s/%s", SOMA_BUILD, room, name);
+    const char *room = strcmp(name, "soma") == 0    ? "cli"
+                       : strcmp(name, "somad") == 0 ? "supervisor"
+                                                    : strchr(name, '-') + 1;
+    (void)snprintf(path, sizeof path, "%s/%s/%s", tree_build, room, name);
     return path;
 }
 
@@ -186,16 +187,23 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
-static void check_log(struct tree *t) {
+void tree_check_log(struct tree *t) {
     static struct client c;
     client_exec(t, &c, WORDS(tree_program("soma-eventlog"), "--read", t->state, "--verify"));
     CHECK(client_end(t, &c) == 0, "the log does not verify: %s", c.stderr_);
     auto_json json_t *events = tree_events(t, "all", NULL);
     size_t i;
     const json_t *record;
-    json_array_foreach(events, i, record)
-        CHECK(json_i64(record, "seq", 0) == (int64_t)i + 1, "record %zu has seq %lld", i + 1,
-              (long long)json_i64(record, "seq", 0));
+    json_array_foreach(events, i, record) CHECK(json_i64(record, "seq", 0) == (int64_t)i + 1, "record %zu has seq %lld",
+                                                i + 1, (long long)json_i64(record, "seq", 0));
+}
+
+/* What a sanitizer says of any process of the tree is written there; only some of it ends the process. */
+static void check_diagnostics(struct tree *t) {
+    static char line[4096];
+    auto_file FILE *f = fopen(tree_path(t, "stderr"), "re");
+    while (f && fgets(line, sizeof line, f))
+        CHECK(!strstr(line, "Sanitizer") && !strstr(line, "runtime error:") && !strstr(line, "Assertion"), "%s", line);
 }
 
 /* Orphans become our children; those that ended are no zombies of the tree's making, but ours to reap. */
@@ -212,9 +220,13 @@ void tree_check_end(struct tree *t) {
     reap();
     CHECK(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD, "a child is left");
     CHECK(!tree_has(t, "run/soma.sock"), "the socket is left");
+    check_diagnostics(t);
     if (tree_has(t, "state/events.mdb"))
-        check_log(t);
+        tree_check_log(t);
     CHECK(proc_fds() == t->baseline, "%d descriptors, %d at first", proc_fds(), t->baseline);
-    (void)nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (getenv("SOMA_TEST_KEEP"))
+        printf("kept: %s\n", t->dir);
+    else
+        (void)nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     the_tree = NULL;
 }

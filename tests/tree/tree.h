@@ -1,10 +1,10 @@
 /* A live tree under test: the real somad in a temporary folder, the real soma as its client, and a view from outside
  * that believes /proc and the log, nobody's word.
  *
- * A case is a function that CHECKs; the first failed CHECK prints what the tree looked like and ends the case's process.
- * Each case runs in a process of its own, which is the subreaper of all it starts: nothing can escape it, and whatever
- * is left when it ends is a failure. To write one: tree_init(), write files, tree_up(), do things, WAIT for what must
- * come (never for time), tree_check_end(). */
+ * A case is a function that CHECKs; the first failed CHECK prints what the tree looked like and ends the case's
+ * process. Each case runs in a process of its own, which is the subreaper of all it starts: nothing can escape it, and
+ * whatever is left when it ends is a failure. To write one: tree_init(), write files, tree_up(), do things, WAIT for
+ * what must come (never for time), tree_check_end(). */
 #ifndef SOMA_TESTS_TREE_TREE_H
 #define SOMA_TESTS_TREE_TREE_H
 
@@ -32,8 +32,8 @@ struct tree_case {
     const void *arg; /* for bodies that serve many rows: tree_case_now->arg */
 };
 extern const struct tree_case *tree_case_now;
-/* main() of a test program: `PROGRAM [--list] [NAME...]`, names as glob(7) patterns; 0 when all passed, 77 when all were
- * skipped. */
+/* main() of a test program: `PROGRAM [--list] [NAME...]`, names as glob(7) patterns; 0 when all passed, 77 when all
+ * were skipped. */
 int tree_main(int argc, char **argv, const struct tree_case *cases, size_t n);
 
 /* Ends the case with a failure, after telling what the tree looks like. */
@@ -95,9 +95,11 @@ int tree_launch(struct tree *t, const char *const extra[]);
 int tree_wait(struct tree *t);
 /* SIGTERM to the launcher and tree_wait(). */
 int tree_down(struct tree *t);
-/* Stops the tree if it runs, orderly; then nothing may be left: no process, no zombie, no descriptor of ours, no socket,
- * and a log that verifies without a gap. Removes the folder. */
+/* Stops the tree if it runs, orderly; then nothing may be left: no process, no zombie, no descriptor of ours, no
+ * socket, and a log that verifies without a gap. Removes the folder, unless SOMA_TEST_KEEP is set. */
 void tree_check_end(struct tree *t);
+/* Only the log, of a tree that is down. */
+void tree_check_log(struct tree *t);
 /* Only the processes: nothing below this process is alive, TREE_WAIT_MS at most. */
 void tree_check_empty(struct tree *t);
 
@@ -134,7 +136,8 @@ size_t list_alive(const struct proc_list *list);
 
 /* The records after number `after`, by the gateway. */
 json_t *tree_events_after(struct tree *t, int64_t after);
-/* Records, by the gateway, or by soma-eventlog when the tree is down; `by` is "all", "run", "actor", "task" or "corr". */
+/* Records, by the gateway, or by soma-eventlog when the tree is down; `by` is "all", "run", "actor", "task" or "corr".
+ */
 json_t *tree_events(struct tree *t, const char *by, const char *key);
 size_t events_count(const json_t *events, const char *type);
 const json_t *events_find(const json_t *events, const char *type); /* borrowed; the first */
@@ -162,8 +165,8 @@ json_t *tree_end_of(struct tree *t, const char *kind, const char *id);
 struct client {
     pid_t pid;
     struct proc proc;
-    int out, err;             /* memory files */
-    int code;                 /* exit code, or 128 + signal; -1 = not ended */
+    int out, err; /* memory files */
+    int code;     /* exit code, or 128 + signal; -1 = not ended */
     char stdout_[65536], stderr_[16384];
 };
 /* Starts `soma` with these words, ended by NULL. */
@@ -177,7 +180,9 @@ int soma(struct tree *t, struct client *c, const char *const words[]);
 #define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define SOMA(t, c, ...) soma((t), (c), WORDS(__VA_ARGS__))
 
-/* Path of a program of the build under test: "somad", "soma", "soma-eventlog". */
+/* The build under test, where this process may enter it. */
+extern const char *tree_build;
+/* Path of a program of it: "somad", "soma", "soma-eventlog". */
 const char *tree_program(const char *name);
 
 #endif
