@@ -23,6 +23,7 @@ static void say_idle(void *arg) {
     if (gw->idle_said || gw->n_clients)
         return;
     gw->idle_said = true;
+    loop_remove(gw->ctx->loop, &gw->listening); /* the tree ends: who comes now starts one of his own */
     if (chan_send(gw->ctx->control, MSG_IDLE, &(struct msg_idle){0}) < 0)
         log_warn("event=idle_not_said why=\"%s\"", err_text());
 }
@@ -49,11 +50,6 @@ void gateway_client_gone(struct gateway *gw) {
 void gateway_client_came(struct gateway *gw) {
     gw->came = true;
     loop_timer_clear(gw->ctx->loop, &gw->idle_timer);
-    if (!gw->idle_said)
-        return;
-    gw->idle_said = false;
-    if (chan_send(gw->ctx->control, MSG_BUSY, &(struct msg_busy){0}) < 0)
-        log_warn("event=busy_not_said why=\"%s\"", err_text());
 }
 
 /* ---- the listening socket ---- */
@@ -121,12 +117,10 @@ static void clear(struct gateway *gw) {
 static void closed(void *self, struct chan *c, int reason) {
     struct gateway *gw = self;
     enum role_id role = chan_peer(c)->role;
-    if (role == ROLE_ROOT)
-        clear(gw);
-    else if (role == ROLE_ACTOR)
+    if (role == ROLE_ACTOR)
         work_actor_closed(gw, c);
-    else if (M_SERVERS & UINT32_C(1) << role)
-        requests_lost(gw, role);
+    else if (role == ROLE_ROOT || M_SERVERS & UINT32_C(1) << role)
+        clear(gw); /* all of them stand before us: root is about to stop us, and clients come back to our successor */
 }
 
 static void term(void *self) {

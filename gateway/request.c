@@ -275,18 +275,15 @@ int request_on_answer(void *self, struct chan *from, struct msg *m) {
     return 0;
 }
 
-void requests_lost(struct gateway *gw, enum role_id peer) {
-    for (struct call *call = gw->calls; call;) {
-        struct call *lost = call;
-        call = call->next;
-        if (lost->peer != peer)
+void requests_unlogged(struct client *client, const char *run) {
+    for (struct request *req = client->gw->requests; req;) {
+        struct request *waits = req;
+        req = req->next;
+        const char *key = json_str(waits->params, "key");
+        if (waits->client != client || !key || strcmp(key, run) != 0)
             continue;
-        struct request *req = lost->request;
-        call_free(gw, lost);
-        if (!req)
-            continue;
-        request_fail(req, RPC_RUNTIME, "%s was lost before it answered", role_name(peer));
-        call = gw->calls; /* failing a request may have changed the list */
+        request_fail(waits, RPC_LOG_FULL, "run %s has ended, but the disk is full and its end is not in the log", run);
+        req = client->gw->requests; /* failing a request may have changed the list */
     }
 }
 

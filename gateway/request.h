@@ -1,7 +1,7 @@
 /* Requests and calls. A request is a client's question until it is answered or failed, which frees it: after
  * request_answer(), request_fail() and a request_ask() that returned false, it must not be touched. A call is one
- * message to a role whose answer a request waits for. Nothing waits for ever: a request has a deadline, and a lost peer
- * fails what waits for it. */
+ * message to a role whose answer a request waits for. Nothing waits for ever: a request has a deadline, and when
+ * a peer is lost this gateway is about to be restarted too. */
 #ifndef SOMA_GATEWAY_REQUEST_H
 #define SOMA_GATEWAY_REQUEST_H
 
@@ -54,8 +54,8 @@ bool request_run_key(struct request *req, const char *key);
 
 /* For the accepts table: finds the call of an answer. */
 int request_on_answer(void *self, struct chan *from, struct msg *m);
-/* A role is lost: everything that waits for it fails. */
-void requests_lost(struct gateway *gw, enum role_id peer);
+/* The log could not keep the end of this run: the client's waits for it fail by name. */
+void requests_unlogged(struct client *client, const char *run);
 /* A client is gone: its requests end, but for those whose method goes on. */
 void requests_abandon(struct client *client);
 void requests_clear(struct gateway *gw);

@@ -3,8 +3,10 @@
 
 #include "common/cleanup.h"
 #include "common/err.h"
+#include "common/json.h"
 #include "common/log.h"
 #include "gateway/methods.h"
+#include "gateway/record.h"
 
 #include <string.h>
 
@@ -30,6 +32,54 @@ void work_cancel_run(struct work *work, const char *reason) {
     work_free(work);
 }
 
+/* ---- a session that ends before it answered ---- */
+
+static int see_accepted(void *arg, const struct record *rec) {
+    if (strcmp(rec->type, "run.accepted") != 0)
+        return 0;
+    *(int64_t *)arg = rec->seq;
+    return 1;
+}
+
+static void answer_accepted(struct request *req, const char *run, int64_t seq) {
+    auto_buf struct buf b = BUF_NULL(256);
+    (void)buf_printf(&b, "{\"run\":\"%s\",\"seq\":%lld}", run, (long long)seq);
+    request_answer(req, &b);
+}
+
+/* What the log says: a run that is accepted there is accepted, whoever died before telling. */
+static void on_doubt(struct request *req, enum role_id from, struct msg *m, size_t arg) {
+    char run[ID_SIZE];
+    memcpy(run, req->state, sizeof run);
+    int64_t seq = 0;
+    (void)record_each(m->page.events, see_accepted, &seq);
+    struct work *work = work_find(req->gw, run);
+    if (!seq) {
+        if (work)
+            work_cancel_run(work, "cancelled");
+        request_fail(req, RPC_RUNTIME, "the session of run %s died before it was accepted", run);
+        return;
+    }
+    if (work) {
+        work->accepted = true;
+        if (work->detached)
+            work->client = NULL;
+        if (work->detached && !work->session)
+            work_free(work);
+    }
+    answer_accepted(req, run, seq);
+}
+
+static void ask_log(struct work *work) {
+    struct request *req = work_take_request(work);
+    char *run = req ? request_state(req, ID_SIZE, NULL) : NULL;
+    if (!run)
+        return;
+    memcpy(run, work->id, ID_SIZE);
+    struct msg_query query = {.by = "run", .key = run, .limit = 16, .wait_ms = 1}; /* it may be unknown */
+    (void)request_query(req, &query, on_doubt);
+}
+
 /* A session that ended well has ended its run. One that broke leaves a run without owner: it goes with the connection.
  */
 static void session_down(struct child *child, const struct msg_down *down) {
@@ -38,18 +88,17 @@ static void session_down(struct child *child, const struct msg_down *down) {
         return;
     work->session = NULL;
     child->user = NULL;
-    struct request *req = work_take_request(work);
     bool well = strcmp(down->reason, "exited") == 0 && down->code == 0;
     if (!well)
         log_warn("event=session_down id=%s reason=%s run=%s", child->id, down->reason, work->id);
-    if (req) {
-        bool refused = strcmp(down->reason, "refused") == 0;
-        char run[ID_SIZE];
-        memcpy(run, work->id, sizeof run);
+    if (work->waiting && strcmp(down->reason, "refused") == 0) {
+        struct request *req = work_take_request(work);
         work_free(work);
-        request_fail(req, refused ? RPC_CAPACITY : RPC_RUNTIME,
-                     "the session of run %s ended (%s) before it was accepted%s%s", run, down->reason,
-                     down->why ? ": " : "", down->why ? down->why : "");
+        request_fail(req, RPC_CAPACITY, "no session could be started: %s", down->why ? down->why : "no reason given");
+        return;
+    }
+    if (work->waiting) {
+        ask_log(work);
         return;
     }
     if (!well && work->client)
@@ -64,13 +113,12 @@ static void session_up(struct child *child) {
     struct work *work = child->user;
     if (work && work->accepted)
         return;
-    child_cancel(child, "cancelled");
-    if (!work)
+    if (!work || !work->waiting) {
+        child_cancel(child, "cancelled");
         return;
+    }
     free(take_ptr(&work->plan));
-    struct request *req = work_take_request(work);
-    if (req)
-        request_fail(req, RPC_RUNTIME, "the session of run %s died before it was accepted", work->id);
+    ask_log(work);
 }
 
 void work_start_run(struct request *req, char *plan, size_t plan_n, bool detached, const char *corr) {
@@ -145,9 +193,7 @@ int work_on_run_accepted(void *self, struct chan *from, struct msg *m) {
     struct request *req = work_take_request(work);
     if (!req)
         return 0;
-    auto_buf struct buf b = BUF_NULL(256);
-    (void)buf_printf(&b, "{\"run\":\"%s\",\"seq\":%lld}", work->id, (long long)m->run_accepted.seq);
-    request_answer(req, &b);
+    answer_accepted(req, work->id, m->run_accepted.seq);
     return 0;
 }
 
@@ -167,12 +213,23 @@ int work_on_run_rejected(void *self, struct chan *from, struct msg *m) {
     return 0;
 }
 
+/* The disk took no terminal event: who waits for one in the log would wait until there is room again. */
+static bool unlogged(const struct msg_run_done *done) {
+    auto_json json_t *error = NULL;
+    if (!done->error.p || json_parse(done->error.p, done->error.n, done->error.n, &error) < 0)
+        return false;
+    const char *name = json_str(error, "name");
+    return name && (strcmp(name, "log_full") == 0 || strcmp(name, "io") == 0);
+}
+
 /* The client reads the result from the log; a session has no other run, so it may end. */
 int work_on_run_done(void *self, struct chan *from, struct msg *m) {
     struct work *work = work_of(self, from, m->run_done.run);
     if (!work)
         return 0;
     cancels_told(self, work->id, m->run_done.status);
+    if (work->client && unlogged(&m->run_done))
+        requests_unlogged(work->client, work->id);
     child_cancel(work->session, NULL);
     return 0;
 }

@@ -207,6 +207,13 @@ int64_t ms_flush(void *self) {
     return run->ctx->spec->orphan_timeout;
 }
 
+/* `runs` restarts a run that did not end normally, unless it is stopping itself: then the next start finds the run. */
+int act_leave_open(void *self, const void *arg) {
+    struct run *run = self;
+    role_exit(run->ctx, RUN_EXIT_OPEN);
+    return 0;
+}
+
 int act_leave(void *self, const void *arg) {
     struct run *run = self;
     role_exit(run->ctx, 0);

@@ -93,7 +93,7 @@ static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
         [RUN_JOURNALLING] =
             {
                 ON_DISK,
-                [EV_END_REFUSED] = GO(FAILED, act_announce_unlogged),
+                [EV_END_REFUSED] = GO(STOPPED, act_announce_unlogged),
                 [EV_ACCEPT_REFUSED] = GO(REJECTED, act_reject),
                 [EV_DURABLE] = STAY(JOURNALLING),
                 [EV_CANCEL] = STAY(JOURNALLING),
@@ -104,7 +104,7 @@ static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
             {
                 [EV_CALL_LOST] = GO(STOPPING, act_check_quiet),
                 [EV_CHILD_DOWN] = GO(STOPPING, act_check_quiet),
-                [EV_QUIET] = GO(STOPPED, act_leave),
+                [EV_QUIET] = GO(STOPPED, act_leave_open),
                 [EV_GUARD] = GO(STOPPING, act_kill_all),
                 [EV_CALL_OK] = GO(STOPPING, act_late_answer),
                 [EV_CALL_BAD] = GO(STOPPING, act_late_answer),
@@ -120,7 +120,7 @@ static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
             {
                 [EV_CALLS_ENDED] = GO(READING, act_read_log),
                 [EV_CANCEL] = STAY(RECOVERING), /* it ends as soon as it can, and says how */
-                [EV_STOP] = GO(STOPPED, act_leave),
+                [EV_STOP] = GO(STOPPED, act_leave_open),
             },
         [RUN_READING] =
             {
@@ -129,7 +129,7 @@ static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
                 [EV_INTERRUPTED] = GO(ENDING, act_end),
                 ON_DISK,
                 [EV_CANCEL] = STAY(READING),
-                [EV_STOP] = GO(STOPPED, act_leave),
+                [EV_STOP] = GO(STOPPED, act_leave_open),
             },
         OVER(COMPLETED),
         OVER(FAILED),
@@ -138,19 +138,22 @@ static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
         OVER(REJECTED),
         [RUN_STOPPED] =
             {
+                [EV_FLUSHED] = GO(STOPPED, act_leave_open),
+                [EV_GUARD] = GO(STOPPED, act_leave_open),
                 [EV_CANCEL] = STAY(STOPPED),
                 [EV_STOP] = STAY(STOPPED),
                 [EV_DURABLE] = STAY(STOPPED),
                 [EV_LOG_REFUSED] = STAY(STOPPED),
+                [EV_END_REFUSED] = STAY(STOPPED),
             },
 };
 
 static const struct fsm_timeout timeouts[RUN_STATE__COUNT] = {
     [RUN_WAITING_TOOL] = {ms_call, EV_GUARD}, [RUN_WAITING_RETRY] = {ms_retry, EV_RETRY_DUE},
-    [RUN_ENDING] = {ms_ending, EV_GUARD},     [RUN_STOPPING] = {ms_ending, EV_GUARD},
-    [RUN_COMPLETED] = {ms_flush, EV_GUARD},   [RUN_FAILED] = {ms_flush, EV_GUARD},
-    [RUN_TIMEOUT] = {ms_flush, EV_GUARD},     [RUN_CANCELLED] = {ms_flush, EV_GUARD},
-    [RUN_REJECTED] = {ms_flush, EV_GUARD},
+    [RUN_STOPPED] = {ms_flush, EV_GUARD},     [RUN_ENDING] = {ms_ending, EV_GUARD},
+    [RUN_STOPPING] = {ms_ending, EV_GUARD},   [RUN_COMPLETED] = {ms_flush, EV_GUARD},
+    [RUN_FAILED] = {ms_flush, EV_GUARD},      [RUN_TIMEOUT] = {ms_flush, EV_GUARD},
+    [RUN_CANCELLED] = {ms_flush, EV_GUARD},   [RUN_REJECTED] = {ms_flush, EV_GUARD},
 };
 
 static const char *const state_names[RUN_STATE__COUNT] = {

@@ -9,7 +9,8 @@
  * journalling     everything below is dead; the terminal event goes to disk
  * stopping        the tree stops and the run is detached: no terminal event, the next start finds it open
  * recovering, reading   a successor: ends what its predecessor left behind, then asks the log what is missing
- * rejected, stopped     over without a terminal event */
+ * rejected              over: the log knows nothing of this run
+ * stopped               over without a terminal event: a successor, or the next start, writes it */
 #ifndef SOMA_RUN_FSM_H
 #define SOMA_RUN_FSM_H
 
@@ -113,6 +114,7 @@ extern const struct fsm_def run_fsm;
     X(announce)          /* tell the owner run_done */                                                                 \
     X(announce_unlogged) /* arg: struct msg_refused; the same, when the log would not have it */                       \
     X(leave)             /* end the process */                                                                         \
+    X(leave_open)        /* the same, the trail being open: not a normal end, so a successor closes it */              \
     X(end_calls)         /* have toolcalls end what lives under this id */                                             \
     X(read_log)          /* ask for the next page */
 

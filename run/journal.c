@@ -13,6 +13,8 @@ static const char *or_null(const char *text) {
 }
 
 int64_t run_log(struct run *run, struct msg_append *event, const struct buf *data, bool reply) {
+    if (run->unaccepted) /* it never was: nothing is told of it */
+        return 0;
     event->corr = or_null(run->corr);
     event->task = or_null(run->task);
     event->data = (struct json_span){data->p, data->n};

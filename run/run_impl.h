@@ -15,6 +15,8 @@
 #define RUN_MESSAGE_SIZE 1025
 
 enum run_status { STATUS_COMPLETED, STATUS_FAILED, STATUS_TIMEOUT, STATUS_CANCELLED, STATUS__COUNT };
+#define RUN_EXIT_OPEN 3 /* exit status of a run whose trail has no end yet */
+
 struct status_info {
     const char *name, *event_type;
     enum run_event event;

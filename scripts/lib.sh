@@ -47,7 +47,9 @@ install_packages() {
     if ! { $as_root apt-get update -q && $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
         -o DPkg::Lock::Timeout=120 --no-install-recommends $missing; } >"$log" 2>&1; then
         tail -n 20 "$log" >&2
-        fail "apt-get could not install: $missing" "see the lines above" "repair apt, then run this again"
+        rm -f "$log"
+        fail "could not install: $missing" "see the lines above" \
+            "repair what they name and run this again, or as root: apt-get install $missing"
     fi
     rm -f "$log"
 }

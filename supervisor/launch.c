@@ -5,6 +5,7 @@
 
 #include "common/cleanup.h"
 #include "common/err.h"
+#include "common/loop.h"
 #include "common/title.h"
 #include "supervisor/root.h"
 #include "supervisor/spawn.h"
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +24,9 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+
+#define LOCK_PATIENCE_MS 500
+#define LOCK_AGAIN_MS 10
 
 static int failed(struct launch *l, int r, const char *what, const char *fix) {
     l->what = what;
@@ -79,13 +84,23 @@ static int bind_socket(int dir, int *out) {
     return 0;
 }
 
+/* Takes the folder's lock; a tree that is just ending still holds it for a moment. */
+static int lock_folder(int fd) {
+    for (int64_t until = now_ms() + LOCK_PATIENCE_MS;; (void)poll(NULL, 0, LOCK_AGAIN_MS)) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        if (errno != EWOULDBLOCK || now_ms() >= until)
+            return -errno;
+    }
+}
+
 int launch_places(const struct spec *spec, struct launch *out) {
     auto_close int state = -1, runtime = -1;
     int r = own_folder(spec->state_dir, &state);
     if (r < 0)
         return failed(out, r, "the state folder cannot be used",
                       "make it a folder of your own that only you can enter, or set [soma] state= in soma.conf");
-    if (flock(state, LOCK_EX | LOCK_NB) < 0) {
+    if (lock_folder(state) < 0) {
         (void)err_raise(-EBUSY, "%s is locked by another process", spec->state_dir);
         return failed(out, -EBUSY, "another supervisor uses this state folder",
                       "use it (`soma ps`), stop it (`soma stop`), or give this one a state folder of its own");
@@ -95,7 +110,7 @@ int launch_places(const struct spec *spec, struct launch *out) {
         return failed(out, r, "the runtime folder cannot be used",
                       "make it a folder of your own that only you can enter, or set [soma] runtime= in soma.conf");
     /* two state folders may share a runtime folder: the door belongs to whoever holds this second lock */
-    if (flock(runtime, LOCK_EX | LOCK_NB) < 0) {
+    if (lock_folder(runtime) < 0) {
         (void)err_raise(-EBUSY, "%s is locked by another process", spec->runtime_dir);
         return failed(out, -EBUSY, "another supervisor uses this runtime folder",
                       "give this one a runtime folder of its own: [soma] runtime= in soma.conf");

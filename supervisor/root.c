@@ -249,10 +249,6 @@ static int on_idle(void *self, struct chan *from, struct msg *m) {
     return 0;
 }
 
-static int on_busy(void *self, struct chan *from, struct msg *m) {
-    return 0; /* a stop that has begun is not taken back: the client starts a tree of its own */
-}
-
 static int on_stop_tree(void *self, struct chan *from, struct msg *m) {
     stop_all("asked");
     return 0;
@@ -303,10 +299,10 @@ static int on_refused(void *self, struct chan *from, struct msg *m) {
 }
 
 static const struct accept accepts[] = {
-    {MSG_READY, M_STATIC, 0, on_ready},          {MSG_IDLE, M(GATEWAY), 0, on_idle},
-    {MSG_BUSY, M(GATEWAY), 0, on_busy},          {MSG_STOP_TREE, M(GATEWAY), 0, on_stop_tree},
-    {MSG_LIST, M(GATEWAY), 0, on_list},          {MSG_DURABLE, M(EVENTLOG), 0, on_durable},
-    {MSG_ACCEPTED, M(EVENTLOG), 0, on_accepted}, {MSG_REFUSED, M(EVENTLOG), 0, on_refused},
+    {MSG_READY, M_STATIC, 0, on_ready},           {MSG_IDLE, M(GATEWAY), 0, on_idle},
+    {MSG_STOP_TREE, M(GATEWAY), 0, on_stop_tree}, {MSG_LIST, M(GATEWAY), 0, on_list},
+    {MSG_DURABLE, M(EVENTLOG), 0, on_durable},    {MSG_ACCEPTED, M(EVENTLOG), 0, on_accepted},
+    {MSG_REFUSED, M(EVENTLOG), 0, on_refused},
 };
 
 static void on_closed(void *self, struct chan *c, int reason) {

@@ -93,20 +93,29 @@ void walk_rows(const struct walk *walk) {
     }
 }
 
+static const struct walk_timeout *find_timeout(const struct walk_timeout *wanted, size_t n, unsigned state) {
+    for (size_t i = 0; i < n; i++)
+        if (wanted[i].state == state)
+            return &wanted[i];
+    return NULL;
+}
+
 void walk_timeouts(const struct walk *walk, const struct walk_timeout *wanted, size_t n) {
     const struct fsm_timeout *all = walk->def->timeouts;
     size_t found = 0;
     assert_non_null(all);
-    for (unsigned state = 0; state < walk->n_states; state++)
-        found += all[state].ms != NULL;
-    assert_int_equal(found, n);
-    for (size_t i = 0; i < n; i++) {
-        const struct fsm_timeout *timeout = &all[wanted[i].state];
-        assert_non_null(timeout->ms);
-        assert_int_equal(timeout->ms(NULL), wanted[i].ms);
-        assert_int_equal(timeout->event, wanted[i].event);
-        assert_non_null(walk_find(walk, wanted[i].state, timeout->event));
+    for (unsigned state = 0; state < walk->n_states; state++) {
+        const struct walk_timeout *row = find_timeout(wanted, n, state);
+        if ((all[state].ms != NULL) != (row != NULL))
+            fail_msg("%s: %s has %s timeout", walk->def->name, walk->def->state_names[state], row ? "no" : "a");
+        if (!row)
+            continue;
+        assert_int_equal(all[state].ms(NULL), row->ms);
+        assert_int_equal(all[state].event, row->event);
+        assert_non_null(walk_find(walk, state, row->event));
+        found++;
     }
+    assert_int_equal(found, n); /* no row twice */
 }
 
 void walk_acts_only_from(const struct walk *walk, const char *prefix, unsigned state) {

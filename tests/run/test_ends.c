@@ -250,10 +250,28 @@ static void test_term_leaves_a_detached_run_open(void **state) {
     expect_silence(&peers, peers.log);
     call_down(&call, "signalled", 15);
     expect_event(&peers, "tool.killed", false, "{\"tool\":\"echo\",\"reason\":\"stopped\"}");
-    peers_ended(&peers, 0); /* and nothing else in the log or to the owner */
+    peers_ended(&peers, 3); /* and nothing else in the log or to the owner */
 }
 
 /* ---- a log that says no ---- */
+
+/* The disk fills up between the log's number and its sync: a run that has begun never was. */
+static void test_acceptance_refused_late(void **state) {
+    launch(PLAN(WRITE), false);
+    expect_event(&peers, "run.accepted", false, NULL);
+    int64_t accepted = peers.ref;
+    expect_events(&peers, "run.started step.started");
+    int64_t ref = get_event(&peers, "tool.started")->append.ref;
+    expect_spawn(&peers, &call);
+    call_hello(&call);
+    refuse(&peers, accepted, "log_full");
+    refuse(&peers, ref, "log_full");
+    expect_cancel(&call);
+    call_down(&call, "exited", 0);
+    struct msg *m = peer_get(peers.owner, MSG_RUN_REJECTED);
+    assert_string_equal(m->run_rejected.error, "log_full");
+    peers_ended(&peers, 0);
+}
 
 static void test_acceptance_refused(void **state) {
     static const struct {
@@ -292,7 +310,7 @@ static void refused_tool(bool room_for_the_end) {
         refuse(&peers, get_event(&peers, "run.failed")->append.ref, "io");
         expect_done(&peers, "failed", "{\"name\":\"io\",\"message\":\"the log said no\"}");
     }
-    peers_ended(&peers, 0);
+    peers_ended(&peers, room_for_the_end ? 0 : 3); /* not a normal end: a successor writes what is missing */
 }
 
 static void test_tool_refused(void **state) {
@@ -397,7 +415,7 @@ static void test_a_successor_is_stopped(void **state) {
     cancel(NULL);
     expect_silence(&peers, peers.owner);
     assert_int_equal(kill(peers.pid, SIGTERM), 0);
-    peers_ended(&peers, 0); /* the next start asks again */
+    peers_ended(&peers, 3); /* the next start asks again */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -421,6 +439,7 @@ int main(void) {
         TEST(test_term),
         TEST(test_term_leaves_a_detached_run_open),
         TEST(test_acceptance_refused),
+        TEST(test_acceptance_refused_late),
         TEST(test_tool_refused),
         TEST(test_end_refused_too),
         TEST(test_log_gone),

@@ -94,27 +94,27 @@ static const struct walk_row rows[] = {
     LATE(ENDING),
 
     DONE(JOURNALLING),
-    W(JOURNALLING, END_REFUSED, FAILED, "announce_unlogged"),
+    W(JOURNALLING, END_REFUSED, STOPPED, "announce_unlogged"),
     LATE(JOURNALLING),
 
     W(STOPPING, CALL_OK, STOPPING, "late_answer"),
     W(STOPPING, CALL_BAD, STOPPING, "late_answer"),
     W(STOPPING, CALL_LOST, STOPPING, "check_quiet"),
     W(STOPPING, CHILD_DOWN, STOPPING, "check_quiet"),
-    W(STOPPING, QUIET, STOPPED, "leave"),
+    W(STOPPING, QUIET, STOPPED, "leave_open"),
     W(STOPPING, GUARD, STOPPING, "kill_all"),
     W(STOPPING, BOUND, STOPPING, NULL),
     LATE(STOPPING),
 
     W(RECOVERING, CALLS_ENDED, READING, "read_log"),
     W(RECOVERING, CANCEL, RECOVERING, NULL),
-    W(RECOVERING, STOP, STOPPED, "leave"),
+    W(RECOVERING, STOP, STOPPED, "leave_open"),
 
     W(READING, READ_ON, READING, "read_log"),
     W(READING, NOT_ACCEPTED, REJECTED, "reject"),
     W(READING, INTERRUPTED, ENDING, "end"),
     W(READING, CANCEL, READING, NULL),
-    W(READING, STOP, STOPPED, "leave"),
+    W(READING, STOP, STOPPED, "leave_open"),
     DONE(READING),
 
     OVER(COMPLETED),
@@ -123,6 +123,9 @@ static const struct walk_row rows[] = {
     OVER(CANCELLED),
     OVER(REJECTED),
     LATE(STOPPED),
+    W(STOPPED, FLUSHED, STOPPED, "leave_open"),
+    W(STOPPED, GUARD, STOPPED, "leave_open"),
+    W(STOPPED, END_REFUSED, STOPPED, NULL),
 };
 
 static const struct walk walk = WALK(&run_fsm, rows, RUN_STATE__COUNT, EV__COUNT);
@@ -141,6 +144,7 @@ static void test_timeouts(void **state) {
         {RUN_WAITING_TOOL, 1, EV_GUARD}, {RUN_WAITING_RETRY, 2, EV_RETRY_DUE}, {RUN_ENDING, 3, EV_GUARD},
         {RUN_STOPPING, 3, EV_GUARD},     {RUN_COMPLETED, 4, EV_GUARD},         {RUN_FAILED, 4, EV_GUARD},
         {RUN_TIMEOUT, 4, EV_GUARD},      {RUN_CANCELLED, 4, EV_GUARD},         {RUN_REJECTED, 4, EV_GUARD},
+        {RUN_STOPPED, 4, EV_GUARD},
     };
     walk_timeouts(&walk, wanted, sizeof wanted / sizeof *wanted);
 }
