@@ -207,6 +207,12 @@ static void term(void *self) {
     actor_next(a);
 }
 
+/* Its next incarnation ends what is unfinished, as interrupted. */
+static void interrupt(void *self) {
+    struct actor *a = self;
+    role_exit(a->ctx, 0);
+}
+
 static int on_cancel(void *self, struct chan *from, struct msg *m) {
     term(self);
     return 0;
@@ -281,5 +287,6 @@ const struct role actor_role = {
     .initial = ACTOR_LOADING,
     .start = start,
     .closed = closed,
+    .interrupt = interrupt,
     .term = term,
 };

@@ -254,6 +254,12 @@ static void cancel_asked(void *self) {
     (void)role_step(s->ctx, SESSION_EV_CANCEL, NULL);
 }
 
+/* Its runs are stopped by their own supervisor and found in the log; nobody asked for their end. */
+static void interrupt(void *self) {
+    struct session *s = self;
+    role_exit(s->ctx, 0);
+}
+
 static void adopted(void *self) {
     struct session *s = self;
     s->adopted = true;
@@ -269,6 +275,7 @@ const struct role session_role = {
     .initial = SESSION_STARTING,
     .start = start,
     .closed = closed,
+    .interrupt = interrupt,
     .term = term,
     .cancel = cancel_asked,
     .adopted = adopted,

@@ -72,7 +72,7 @@ void check_state_dir(const struct patient *p, struct finding *f) {
     else if (!there)
         found(f, access(folder, W_OK) == 0 ? DOCTOR_OK : DOCTOR_FAIL, access(folder, W_OK) == 0 ? NULL : remedy,
               "%s is not there yet; %s %s", dir, folder, access(folder, W_OK) == 0 ? "takes it" : "cannot be written");
-    else if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+    else if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077))
         found(f, DOCTOR_FAIL, remedy, "%s: owner %u, mode %04o%s", dir, st.st_uid, st.st_mode & 07777,
               S_ISDIR(st.st_mode) ? "" : ", not a folder");
     else
@@ -164,5 +164,6 @@ void check_containment(const struct patient *p, struct finding *f) {
     found(
         f, DOCTOR_WARN, "let soma run only tools that you would run yourself",
         "external tools are NOT yet contained by seccomp and Landlock (P5): they run without privileges, in a process "
-        "namespace of their own, but see the file system and the network");
+        "namespace of their own, but see the file system and the network, as an ordinary user also the "
+        "supervisor's socket");
 }

@@ -82,6 +82,8 @@ static int send_all(int fd, const char *bytes, size_t n) {
         ssize_t sent = send(fd, bytes + at, n - at, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
+        if (sent < 0 && errno == EPIPE)
+            return 0; /* it has closed; what it said before that (why, as a rule) is still to be read */
         if (sent < 0)
             return errno == EAGAIN ? err_raise(-ETIMEDOUT, "the gateway does not read") : lost(strerror(errno));
         at += (size_t)sent;

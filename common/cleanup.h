@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -49,6 +50,19 @@ static inline void cleanup_dir(DIR **d) {
     if (*d)
         closedir(*d);
     *d = NULL;
+}
+
+/* First act of a program that people start: where standard input, output or error is closed, a later descriptor would
+ * take its number and get what is meant for it. /dev/null stands in, the wrong way round: reading and writing fail. */
+static inline void stdio_keep(void) {
+    for (int fd = 0; fd <= 2; fd++)
+        while (fcntl(fd, F_GETFD) < 0) {
+            int got = open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+            if (got < 0)
+                _exit(7);
+            if (got >= fd)
+                break;
+        }
 }
 
 #define auto_close __attribute__((cleanup(cleanup_fd)))

@@ -133,8 +133,19 @@ void role_exit(struct role_ctx *ctx, int code) {
     loop_stop(ctx->loop, code);
 }
 
+/* The first process of a PID namespace sees senders from outside as pid 0. From inside, a worker or a tool that signals
+ * its own keeper forges an order of somebody entitled. */
+static bool forged(const struct signalfd_siginfo *info) {
+    bool inside = getpid() == 1 && info->ssi_pid != 0;
+    if (inside)
+        log_warn("event=signal_ignored signo=%u sender=%u", info->ssi_signo, info->ssi_pid);
+    return inside;
+}
+
 static void on_term(void *arg, const struct signalfd_siginfo *info) {
     struct role_ctx *ctx = arg;
+    if (forged(info))
+        return;
     if (ctx->self && ctx->role->term)
         ctx->role->term(ctx->self);
     else
@@ -144,8 +155,21 @@ static void on_term(void *arg, const struct signalfd_siginfo *info) {
 /* A kill with grace: the supervisor has no channel into its workers, so the wish to cancel is a signal. */
 static void on_cancel(void *arg, const struct signalfd_siginfo *info) {
     struct role_ctx *ctx = arg;
+    if (forged(info))
+        return;
     if (ctx->self && ctx->role->cancel)
         ctx->role->cancel(ctx->self);
+    else
+        on_term(arg, info);
+}
+
+/* Something before us in the start order has died, and we are stopped to be started again: not the tree's end. */
+static void on_interrupt(void *arg, const struct signalfd_siginfo *info) {
+    struct role_ctx *ctx = arg;
+    if (forged(info))
+        return;
+    if (ctx->self && ctx->role->interrupt)
+        ctx->role->interrupt(ctx->self);
     else
         on_term(arg, info);
 }
@@ -153,7 +177,7 @@ static void on_cancel(void *arg, const struct signalfd_siginfo *info) {
 /* From this worker's supervisor: a new incarnation of the owner has attached. */
 static void on_adopted(void *arg, const struct signalfd_siginfo *info) {
     struct role_ctx *ctx = arg;
-    if (ctx->self && ctx->role->adopted)
+    if (!forged(info) && ctx->self && ctx->role->adopted)
         ctx->role->adopted(ctx->self);
 }
 
@@ -249,7 +273,8 @@ int role_main(const struct role *role, int argc, char **argv) {
     if (control < 0)
         die(1, "descriptors (this program is started by somad only)");
     struct role_ctx ctx = {.role = role, .loop = loop_new(SLOT__END), .extra_fd = -1};
-    if (!ctx.loop || loop_signal(ctx.loop, SIGTERM, on_term, &ctx) < 0)
+    if (!ctx.loop || loop_signal(ctx.loop, SIGTERM, on_term, &ctx) < 0 ||
+        loop_signal(ctx.loop, SIGQUIT, on_interrupt, &ctx) < 0)
         die(1, "loop");
     struct chan_config config = {.loop = ctx.loop,
                                  .fd = control,
@@ -317,6 +342,7 @@ int role_worker(const struct role *role, const struct worker_start *start) {
                            .loop = loop_new(SLOT__END),
                            .extra_fd = -1};
     if (!ctx.loop || loop_signal(ctx.loop, SIGTERM, on_term, &ctx) < 0 ||
+        loop_signal(ctx.loop, SIGQUIT, on_interrupt, &ctx) < 0 ||
         loop_signal(ctx.loop, SIGUSR1, on_adopted, &ctx) < 0 || loop_signal(ctx.loop, SIGUSR2, on_cancel, &ctx) < 0)
         die(1, "loop");
     if (open_wires(&ctx) < 0 || open_link(&ctx) < 0)

@@ -53,9 +53,10 @@ struct role {
     /* Wires are there, specification is mapped; before ready or hello. Negative = cannot run. */
     int (*start)(struct role_ctx *ctx, void *self);
     void (*closed)(void *self, struct chan *c, int reason); /* a channel ended; may be NULL */
-    void (*term)(void *self);                               /* SIGTERM: the tree stops; NULL = end with 0 */
-    void (*cancel)(void *self);  /* SIGUSR2: somebody entitled asked for the end (kill with grace); NULL = as term */
-    void (*adopted)(void *self); /* SIGUSR1: a new owner has attached; may be NULL */
+    void (*interrupt)(void *self); /* SIGQUIT: stopped to be started again (rest_for_one); NULL = as term */
+    void (*term)(void *self);      /* SIGTERM: the tree stops; NULL = end with 0 */
+    void (*cancel)(void *self);    /* SIGUSR2: somebody entitled asked for the end (kill with grace); NULL = as term */
+    void (*adopted)(void *self);   /* SIGUSR1: a new owner has attached; may be NULL */
 };
 
 /* What a supervisor passes to the worker it forked. */

@@ -33,6 +33,7 @@ static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
                 [EV_PLAN_GOOD] = GO(ACCEPTED, act_accept),
                 [EV_PLAN_BAD] = GO(REJECTED, act_reject),
                 [EV_CANCEL] = GO(REJECTED, act_reject),
+                [EV_STOP] = GO(STOPPED, act_leave), /* nothing is known of it yet */
                 [EV_RECOVER] = GO(RECOVERING, act_end_calls),
             },
         /* Nothing may be appended before the log has said that this id is ours: what ends the run meanwhile is held. */

@@ -258,6 +258,12 @@ static void on_term(void *self) {
         cancel(run, "stopped");
 }
 
+/* Stopped to be started again: the next `runs` closes the trail of every run, as interrupted, which is what it was. */
+static void on_interrupt(void *self) {
+    struct run *run = self;
+    (void)role_step(run->ctx, EV_STOP, NULL);
+}
+
 /* Somebody entitled asks through our supervisor: the end is journalled, detached or not. */
 static void on_cancel_asked(void *self) {
     struct run *run = self;
@@ -318,6 +324,7 @@ const struct role run_role = {
     .profile = {.data_bytes = UINT64_C(256) << 20},
     .start = start,
     .closed = on_closed,
+    .interrupt = on_interrupt,
     .term = on_term,
     .cancel = on_cancel_asked,
     .adopted = on_adopted,

@@ -119,7 +119,7 @@ static int parse_uid(struct reading *r, const char *value, void *at) {
     uint32_t id = 0;
     if (parse_u32(r, value, &id) < 0)
         return -EINVAL;
-    if (id == 0 || id == 65534)
+    if (id == 0 || id == 65534 || id == UINT32_MAX)
         return refuse(r, "tools run neither as root nor as nobody: choose a uid of their own");
     r->spec->tool_uid = r->spec->tool_gid = id;
     return 0;
@@ -305,6 +305,8 @@ static int check_line(struct reading *r, struct seen *seen, size_t *n, char *sec
         (void)snprintf(section, CONFIG_LINE_MAX + 1, "%.*s", (int)end, line);
         return 0;
     }
+    if (strstr(line, " ;") || strstr(line, "\t;"))
+        return refuse(r, "a comment behind a value would be cut off silently; write it on a line of its own");
     if (!strpbrk(line, "=:"))
         return refuse(r, "expected `key = value` or `[section]`");
     return check_duplicate(r, seen, n, section, line);

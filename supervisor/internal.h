@@ -25,6 +25,7 @@ struct sup {
     struct killer *killers;
     uint32_t n_killers;
     bool stopping;
+    int stop_signal; /* SIGTERM: the tree stops; SIGQUIT: stopped to be started again */
     struct loop_timer stop_timer;
 };
 

@@ -58,8 +58,8 @@ static int own_folder(const char *path, int *out) {
         return err_raise(-errno, "open %s: %s", path, strerror(errno));
     if (st.st_uid != geteuid())
         return err_raise(-EPERM, "%s belongs to uid %u", path, st.st_uid);
-    if (st.st_mode & 077 && fchmod(fd, 0700) < 0)
-        return err_raise(-errno, "chmod 0700 %s: %s", path, strerror(errno));
+    if (st.st_mode & 077)
+        return err_raise(-EPERM, "%s can be entered by others (mode %04o)", path, st.st_mode & 07777);
     if (faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) < 0)
         return err_raise(-errno, "%s: %s", path, strerror(errno));
     *out = take_fd(&fd);
@@ -94,21 +94,42 @@ static int lock_folder(int fd) {
     }
 }
 
+/* The folders that [policy] grants must be there: toolcalls would find out too late to say it well. */
+static int check_roots(const char *key, const char (*paths)[SPEC_PATH], uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        struct stat st;
+        if (stat(paths[i], &st) < 0)
+            return err_raise(-errno, "[policy] %s: %s: %s", key, paths[i], strerror(errno));
+        if (!S_ISDIR(st.st_mode))
+            return err_raise(-ENOTDIR, "[policy] %s: %s is not a folder", key, paths[i]);
+    }
+    return 0;
+}
+
 int launch_places(const struct spec *spec, struct launch *out) {
     auto_close int state = -1, runtime = -1;
-    int r = own_folder(spec->state_dir, &state);
+    int r = check_roots("read", spec->read_roots, spec->n_read_roots);
+    if (r == 0)
+        r = check_roots("write", spec->write_roots, spec->n_write_roots);
     if (r < 0)
-        return failed(out, r, "the state folder cannot be used",
-                      "make it a folder of your own that only you can enter, or set [soma] state= in soma.conf");
+        return failed(out, r, "a granted folder cannot be used", "make the folder, or take it out of soma.conf");
+    r = own_folder(spec->state_dir, &state);
+    if (r < 0)
+        return failed(
+            out, r, "the state folder cannot be used",
+            "make it a folder of your own that only you can enter (chmod 0700), or set [soma] state= in soma.conf");
     if (lock_folder(state) < 0) {
         (void)err_raise(-EBUSY, "%s is locked by another process", spec->state_dir);
         return failed(out, -EBUSY, "another supervisor uses this state folder",
-                      "use it (`soma ps`), stop it (`soma stop`), or give this one a state folder of its own");
+                      "use it (`soma ps`), stop it (`soma stop`, or TERM to the `somad` that `ps` shows), or give this "
+                      "one a state folder "
+                      "of its own");
     }
     r = own_folder(spec->runtime_dir, &runtime);
     if (r < 0)
-        return failed(out, r, "the runtime folder cannot be used",
-                      "make it a folder of your own that only you can enter, or set [soma] runtime= in soma.conf");
+        return failed(
+            out, r, "the runtime folder cannot be used",
+            "make it a folder of your own that only you can enter (chmod 0700), or set [soma] runtime= in soma.conf");
     /* two state folders may share a runtime folder: the door belongs to whoever holds this second lock */
     if (lock_folder(runtime) < 0) {
         (void)err_raise(-EBUSY, "%s is locked by another process", spec->runtime_dir);

@@ -210,6 +210,7 @@ static int launch(const struct options *o, struct spec *spec) {
 }
 
 int main(int argc, char **argv) {
+    stdio_keep();
     if (argc > 1 && strcmp(argv[1], "--root") == 0)
         return root_main(argc, argv);
     struct options o = {.ready_fd = -1};

@@ -158,7 +158,7 @@ static void stop(uint32_t i) {
     if (i == 0 && whole)
         stop_log();
     else
-        signal_child(i, SIGTERM);
+        signal_child(i, whole ? SIGTERM : SIGQUIT); /* a victim of another's death is started again */
     signal_child(i, SIGCONT);
 }
 

@@ -124,12 +124,16 @@ static int on_spawn(void *self, struct chan *from, struct msg *m) {
 
 /* ---- monitors ---- */
 
+/* The gateway, supervisors, and whoever works for the same actor or session. */
+static bool may_watch(const struct peer *who, const struct worker *worker) {
+    bool trusted = who->role == ROLE_GATEWAY || M_KINDS & UINT32_C(1) << who->role;
+    return trusted || (who->actor[0] && strcmp(who->actor, worker->start.actor) == 0);
+}
+
 static int on_attach(void *self, struct chan *from, struct msg *m) {
     struct sup *sup = sup_of(self);
     struct worker *worker = workers_find(&sup->workers, m->attach.id);
-    const struct peer *who = chan_peer(from);
-    bool entitled = worker && (who->role == ROLE_GATEWAY || strcmp(who->actor, worker->start.actor) == 0);
-    if (!entitled)
+    if (!worker || !may_watch(chan_peer(from), worker))
         return sup_refuse(m->fds[0], m->attach.id, "noproc", NULL), 0;
     (void)fd_close(worker->monitor); /* of the dead incarnation of the owner */
     worker->monitor = take_fd(&m->fds[0]);
@@ -140,7 +144,7 @@ static int on_attach(void *self, struct chan *from, struct msg *m) {
 static int on_monitor(void *self, struct chan *from, struct msg *m) {
     struct sup *sup = sup_of(self);
     struct worker *worker = workers_find(&sup->workers, m->monitor.id);
-    if (!worker)
+    if (!worker || !may_watch(chan_peer(from), worker))
         return sup_refuse(m->fds[0], m->monitor.id, "noproc", NULL), 0;
     if (worker->n_watchers == WATCHERS_MAX)
         return sup_refuse(m->fds[0], m->monitor.id, "refused", "this worker has as many monitors as are allowed"), 0;

@@ -72,7 +72,7 @@ static void block_all(sigset_t *old) {
 /* The signals that every role's loop takes stay blocked, hence pending, until that loop runs: the first process of a
  * namespace drops an unhandled SIGTERM, and SIGUSR1 would kill a worker that is not listening yet. */
 static void unblock_most(void) {
-    static const int kept[] = {SIGTERM, SIGUSR1, SIGUSR2, SIGHUP};
+    static const int kept[] = {SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP};
     sigset_t mask;
     (void)sigemptyset(&mask);
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
@@ -132,7 +132,10 @@ int spawn_worker(const struct spawn *spawn, struct spawned *out) {
     block_all(&old);
     int pidfd_raw = -1;
     int r = place(spawn, ack_write);
-    pid_t pid = r < 0 ? -1 : clone_child(CLONE_FILES | namespaces(spawn->new_pid, spawn->new_user), &pidfd_raw);
+    pid_t pid = r < 0 ? -1
+                      : clone_child(CLONE_FILES | (spawn->new_ipc ? (uint64_t)CLONE_NEWIPC : 0u) |
+                                        namespaces(spawn->new_pid, spawn->new_user),
+                                    &pidfd_raw);
     if (pid == 0)
         worker_body(spawn, uid, gid);
     if (r == 0 && pid < 0)

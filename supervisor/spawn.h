@@ -13,6 +13,7 @@
 struct spawn {
     int slot[SLOT__END];    /* descriptors to stand in the child's slots, by number; -1 = none */
     bool new_pid, new_user; /* namespaces of its own */
+    bool new_ipc;           /* System V shared memory and queues that end with it */
     int (*body)(void *arg); /* runs in the child; its result is the exit status */
     void *arg;
 };

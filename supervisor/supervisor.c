@@ -114,8 +114,11 @@ static int fork_worker(struct sup *sup, struct worker *worker, int link) {
     ask.start.has_secret = secret >= 0;
     struct body body = {sup->kind, worker->kind, &ask.start};
     bool scope = worker->kind->scope;
-    struct spawn spawn = {
-        .new_pid = scope, .new_user = scope && !sup->ctx->spec->privileged, .body = run_worker, .arg = &body};
+    struct spawn spawn = {.new_pid = scope,
+                          .new_ipc = scope,
+                          .new_user = scope && !sup->ctx->spec->privileged,
+                          .body = run_worker,
+                          .arg = &body};
     memset(spawn.slot, -1, sizeof spawn.slot);
     spawn.slot[SLOT_LINK] = link;
     spawn.slot[SLOT_GRANTS] = scope ? worker->grants : -1;
@@ -236,7 +239,7 @@ static bool perform(struct sup *sup, struct worker *worker, const struct restart
             log_warn("event=start_failed id=%s why=\"%s\"", worker->start.id, err_text());
         return true;
     case RESTART_ACT_STOP:
-        sup_signal(worker, SIGTERM);
+        sup_signal(worker, sup->stop_signal);
         return false;
     case RESTART_ACT_KILL:
         sup_signal(worker, SIGKILL);
@@ -405,7 +408,7 @@ static void stop_one(struct worker *worker, void *arg) {
     if (worker->policy)
         sup_policy(worker->sup, worker, (struct restart_event){.type = RESTART_EV_STOP});
     else
-        sup_signal(worker, SIGTERM);
+        sup_signal(worker, worker->sup->stop_signal);
 }
 
 static void kill_one(struct worker *worker, void *arg) {
@@ -419,11 +422,11 @@ static void on_stop_deadline(void *arg) {
 }
 
 /* All workers at once, one shared deadline. */
-static void on_term(void *self) {
-    struct sup *sup = *(struct sup **)self;
+static void stop_all(struct sup *sup, int signo) {
     if (sup->stopping)
         return;
     sup->stopping = true;
+    sup->stop_signal = signo;
     retitle(sup);
     int64_t due = now_ms() + sup->ctx->spec->stop;
     if (loop_timer_set(sup->ctx->loop, &sup->stop_timer, due, on_stop_deadline, sup) < 0)
@@ -431,6 +434,14 @@ static void on_term(void *self) {
     workers_each(&sup->workers, stop_one, NULL);
     if (!sup->workers.n)
         role_exit(sup->ctx, 0);
+}
+
+static void on_term(void *self) {
+    stop_all(*(struct sup **)self, SIGTERM);
+}
+
+static void on_interrupt(void *self) {
+    stop_all(*(struct sup **)self, SIGQUIT);
 }
 
 /* ---- the role ---- */
@@ -473,6 +484,7 @@ int sup_main(const struct kind *kind, int argc, char **argv) {
                          .profile = kind->profile,
                          .start = on_start,
                          .closed = on_closed,
+                         .interrupt = on_interrupt,
                          .term = on_term};
     the_kind = kind;
     return role_main(&role, argc, argv);

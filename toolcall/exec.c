@@ -198,9 +198,14 @@ void exec_on_child(struct exec *x) {
 static void sample_memory(struct exec *x, int64_t now) {
     uint64_t bytes, max = x->spec.limits.memory_bytes;
     if (exec_memory(x->proc, &bytes) < 0) {
-        x->proc = fd_close(x->proc); /* the result will say memory_sampled: false */
+        /* Never once measured: the result says memory_sampled: false. Measured before: the tool took the means away
+         * from us (it has our uid and may lower our limits), which must not be a way around the limit. */
+        if (x->sampled)
+            exec_stop(x, TOOL_MEMORY_LIMIT, "the tool's memory can no longer be measured");
+        x->proc = fd_close(x->proc);
         return;
     }
+    x->sampled = true;
     int64_t after = exec_now_ms(), pause = SAMPLE_SHARE * (after - now);
     x->sample_ms = after + (pause > SAMPLE_MS ? pause : SAMPLE_MS);
     if (bytes > max)

@@ -67,6 +67,7 @@ struct exec {
     int wait_status;
     struct rusage usage;
     int64_t started_ms, ended_ms, deadline_ms, sample_ms, kill_ms; /* CLOCK_MONOTONIC */
+    bool sampled;                                                  /* memory was measured at least once */
 };
 #define EXEC_NULL ((struct exec){.in = -1, .out = -1, .err = -1, .status = -1, .proc = -1})
 

@@ -47,6 +47,7 @@ static const struct walk_row rows[] = {
     W(STARTING, PLAN_GOOD, ACCEPTED, "accept"),
     W(STARTING, PLAN_BAD, REJECTED, "reject"),
     W(STARTING, CANCEL, REJECTED, "reject"),
+    W(STARTING, STOP, STOPPED, "leave"),
     W(STARTING, RECOVER, RECOVERING, "end_calls"),
 
     W(ACCEPTED, NUMBERED, EXECUTING, "begin"),
