@@ -4,6 +4,7 @@
 #include "common/err.h"
 #include "common/title.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,7 +41,9 @@ void log_line(enum log_level level, const char *fmt, ...) {
     int n = snprintf(line, sizeof line, "soma: level=%s %s %s\n", names[level], self.who, text);
     size_t len = n < (int)sizeof line ? (size_t)n : sizeof line - 1;
     line[len - 1] = '\n';
-    (void)!write(STDERR_FILENO, line, len);
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&ready, 1, 0) == 1 && ready.revents & POLLOUT) /* a stopped terminal or a full pipe must not stop us */
+        (void)!write(STDERR_FILENO, line, len);
 }
 
 void die(int code, const char *what) {

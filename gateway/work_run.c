@@ -111,9 +111,11 @@ static void session_down(struct child *child, const struct msg_down *down) {
 /* A successor of the session: an accepted run goes on under it, any other was lost with its predecessor. */
 static void session_up(struct child *child) {
     struct work *work = child->user;
-    if (work && work->accepted)
+    if (work && work->accepted && (work->client || work->detached)) /* the run goes on under it */
         return;
     if (!work || !work->waiting) {
+        if (work && !work->detached) /* this session knows nothing of the cancel that its predecessor did not answer */
+            kill_run(work);
         child_cancel(child, "cancelled");
         return;
     }

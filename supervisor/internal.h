@@ -27,6 +27,8 @@ struct sup {
     bool stopping;
     int stop_signal; /* SIGTERM: the tree stops; SIGQUIT: stopped to be started again */
     struct loop_timer stop_timer;
+    uint32_t wires;              /* set of roles that this supervisor may ask */
+    struct loop_timer lost_wire; /* one of them has ended */
 };
 
 /* serve.c: what requesters may ask (the accepts table). */

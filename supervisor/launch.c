@@ -146,6 +146,10 @@ int launch_places(const struct spec *spec, struct launch *out) {
 
 /* ---- root ---- */
 
+static const char no_namespaces[] =
+    "soma needs PID namespaces: run it as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1 or "
+    "user.max_user_namespaces, and on AppArmor systems kernel.apparmor_restrict_unprivileged_userns=0)";
+
 static void root_body(const int fds[ROOT_FD__END - ROOT_FD_SPEC], bool map, uid_t uid, gid_t gid)
     __attribute__((noreturn));
 static void root_body(const int fds[ROOT_FD__END - ROOT_FD_SPEC], bool map, uid_t uid, gid_t gid) {
@@ -154,8 +158,10 @@ static void root_body(const int fds[ROOT_FD__END - ROOT_FD_SPEC], bool map, uid_
     char *const envp[] = {NULL};
     int high[ROOT_FD__END - ROOT_FD_SPEC];
     const int n = ROOT_FD__END - ROOT_FD_SPEC;
-    if (map && spawn_map_self(uid, gid) < 0)
+    if (map && spawn_map_self(uid, gid) < 0) { /* allowed to make the namespace, not to use it */
+        (void)!write(fds[n - 1], no_namespaces, sizeof no_namespaces - 1);
         _exit(126);
+    }
     for (int i = 0; i < n; i++) /* out of the way of each other first */
         if ((high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 64)) < 0)
             _exit(126);
@@ -171,10 +177,6 @@ static void root_body(const int fds[ROOT_FD__END - ROOT_FD_SPEC], bool map, uid_
     (void)execve("/proc/self/exe", argv, envp);
     _exit(126);
 }
-
-static const char no_namespaces[] =
-    "soma needs PID namespaces: run it as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1 or "
-    "user.max_user_namespaces, and on AppArmor systems kernel.apparmor_restrict_unprivileged_userns=0)";
 
 int launch_root(const struct spec *spec, struct launch *out) {
     int status[2];

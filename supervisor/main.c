@@ -87,6 +87,7 @@ static void on_signal(struct watch *w) {
     switch (info.ssi_signo) {
     case SIGTERM:
         (void)kill(w->root, SIGTERM);
+        (void)kill(w->root, SIGCONT); /* nobody may be there to ask twice */
         break;
     case SIGINT:
         (void)kill(w->root, w->interrupts++ ? SIGKILL : SIGTERM);
@@ -105,11 +106,14 @@ static void on_signal(struct watch *w) {
 
 /* Root's one line: passed to whoever waits for it. */
 static void on_status(struct watch *w) {
-    char text[256];
+    char text[512];
     ssize_t n = read(w->status, text, sizeof text - 1);
     w->status = fd_close(w->status);
-    if (n <= 0)
+    if (n <= 0) { /* its own words, if it had any, are on standard error */
+        (void)err_raise(-EIO, "root ended before it was ready");
+        (void)fail(w->options, 7, "the tree did not start", "read the lines above; `soma doctor` checks the machine");
         return;
+    }
     text[n] = 0;
     if (strcmp(text, "ready\n") != 0) {
         text[strcspn(text, "\n")] = 0;
@@ -127,6 +131,8 @@ static int exit_code(const struct watch *w, int status) {
         return 130;
     if (w->quit)
         return 131;
+    if (WIFEXITED(status) && WEXITSTATUS(status) >= 125) /* it could not become root */
+        return 7;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -196,8 +202,10 @@ static int launch(const struct options *o, struct spec *spec) {
     int r = launch_places(spec, &l);
     if (r < 0)
         return fail(o, r == -EBUSY ? 7 : 2, l.what, l.fix);
-    if (o->check)
+    if (o->check) {
+        launch_end(spec, &l); /* nobody will serve at this door */
         return 0;
+    }
     (void)nofile_raise();
     r = launch_root(spec, &l);
     if (r < 0)
@@ -209,8 +217,16 @@ static int launch(const struct options *o, struct spec *spec) {
     return code;
 }
 
+/* Whoever starts us may have left signals ignored, which exec and fork pass on: without SIGCHLD nothing would ever be
+ * reaped. SIGPIPE alone is ignored, here and by that in every role: the reader of standard error may end before us. */
+static void default_signals(void) {
+    for (int signo = 1; signo < NSIG; signo++)
+        (void)signal(signo, signo == SIGPIPE ? SIG_IGN : SIG_DFL);
+}
+
 int main(int argc, char **argv) {
     stdio_keep();
+    default_signals();
     if (argc > 1 && strcmp(argv[1], "--root") == 0)
         return root_main(argc, argv);
     struct options o = {.ready_fd = -1};

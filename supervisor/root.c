@@ -128,7 +128,7 @@ static bool start(const struct restart_action *action, struct restart_event *nex
         return false;
     }
     log_error("event=start_failed child=%s why=\"%s\"", tree[i].program, err_text());
-    bool want = r == -EAGAIN || r == -ENOMEM || r == -EMFILE || r == -ENFILE;
+    bool want = r == -EAGAIN || r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOSPC;
     *next = (struct restart_event){
         .type = want ? RESTART_EV_AGAIN : RESTART_EV_FAILED, .child = i, .generation = action->generation};
     return true;
@@ -236,7 +236,7 @@ static int on_ready(void *self, struct chan *from, struct msg *m) {
     int i = child_of_chan(from);
     if (i < 0)
         return err_raise(-EPROTO, "ready from a stranger");
-    if (i == 0)
+    if (i == 0 && !root.log)
         open_log();
     step((struct restart_event){
         .type = RESTART_EV_READY, .child = (uint32_t)i, .generation = root.children[i].generation});

@@ -23,6 +23,8 @@ static int on_introduce(void *self, struct chan *from, struct msg *m) {
     int r = role_introduced(from, &m->introduce, &peer);
     if (r < 0)
         return err_up(r);
+    if (peer.role == ROLE_GATEWAY && chan_peer(from)->role != ROLE_ROOT)
+        return err_raise(-EPERM, "%s may not introduce a gateway here", role_name(chan_peer(from)->role));
     struct endpoint *endpoint = calloc(1, sizeof *endpoint);
     if (!endpoint)
         return err_raise(-ENOMEM, "an endpoint");
@@ -94,6 +96,8 @@ static const char *unfit(struct sup *sup, const struct worker_kind *kind, const 
         return "as many workers of this kind live as [limits] max_workers allows; wait for some to end or raise it";
     if (kind->role->id == ROLE_RUN && m->n_fds != 3)
         return "a run without grants";
+    if (kind->role->id != ROLE_RUN && m->n_fds != 2) /* a call's grants are those pinned on its run's endpoint */
+        return "a descriptor that nobody asked for";
     return NULL;
 }
 
@@ -119,15 +123,24 @@ static int on_spawn(void *self, struct chan *from, struct msg *m) {
     const struct endpoint *endpoint = chan_user(from);
     int grants = m->n_fds == 3 ? m->fds[2] : endpoint ? endpoint->grants : -1;
     worker->grants = grants >= 0 ? fcntl(grants, F_DUPFD_CLOEXEC, SLOT__END) : -1;
+    if (grants >= 0 && worker->grants < 0) {
+        (void)sup_refuse(worker->monitor, m->spawn.id, "refused", "no descriptor is free for its grants");
+        workers_remove(&sup->workers, worker);
+        return 0;
+    }
     return sup_begin(sup, worker, m->fds[0]);
 }
 
 /* ---- monitors ---- */
 
-/* The gateway, supervisors, and whoever works for the same actor or session. */
+/* The gateway, supervisors; a run its own calls; an actor or session what works for it. */
 static bool may_watch(const struct peer *who, const struct worker *worker) {
     bool trusted = who->role == ROLE_GATEWAY || M_KINDS & UINT32_C(1) << who->role;
-    return trusted || (who->actor[0] && strcmp(who->actor, worker->start.actor) == 0);
+    if (trusted)
+        return true;
+    if (who->role == ROLE_RUN)
+        return who->run[0] && strcmp(who->run, worker->start.run) == 0;
+    return who->actor[0] && strcmp(who->actor, worker->start.actor) == 0;
 }
 
 static int on_attach(void *self, struct chan *from, struct msg *m) {

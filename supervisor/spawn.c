@@ -21,6 +21,8 @@
 #define CLONE_CLEAR_SIGHAND UINT64_C(0x100000000)
 #endif
 
+#define SPAWN_PATIENCE_MS 5000 /* from fork to the child's first word */
+
 static int write_text(const char *path, const char *text) {
     auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
@@ -95,12 +97,23 @@ static void worker_body(const struct spawn *spawn, uid_t uid, gid_t gid) {
     _exit(spawn->body(spawn->arg));
 }
 
+/* A child that stands still where everybody waits for it (somebody froze it) is killed; returns when it is dead. */
+static int give_up(int pidfd) {
+    (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+    struct pollfd dead = {pidfd, POLLIN, 0};
+    while (poll(&dead, 1, -1) < 0 && errno == EINTR)
+        ;
+    return err_raise(-EAGAIN, "a child did not begin within %d ms", SPAWN_PATIENCE_MS);
+}
+
 /* Waits for the byte or for the child's death; -ECHILD when it died without a word. */
 static int await_ack(int pipe_fd, int pidfd) {
     struct pollfd fds[2] = {{pipe_fd, POLLIN, 0}, {pidfd, POLLIN, 0}};
-    while (poll(fds, 2, -1) < 0)
-        if (errno != EINTR)
-            return err_raise(-errno, "poll for a child's acknowledgement");
+    int n;
+    while ((n = poll(fds, 2, SPAWN_PATIENCE_MS)) < 0 && errno == EINTR)
+        ;
+    if (n <= 0) /* the low slots stay shared until it is dead */
+        return give_up(pidfd);
     char byte;
     return read(pipe_fd, &byte, 1) == 1 ? 0 : err_raise(-ECHILD, "a child died before it could begin");
 }
@@ -124,7 +137,7 @@ int spawn_worker(const struct spawn *spawn, struct spawned *out) {
     auto_close int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     int ack[2];
     if (null_fd < 0 || pipe2(ack, O_CLOEXEC | O_NONBLOCK) < 0)
-        return err_raise(-errno, "descriptors for a child");
+        return err_raise(-errno, "descriptors for a child: %s", strerror(errno));
     auto_close int ack_read = ack[0], ack_write = ack[1];
     uid_t uid = geteuid();
     gid_t gid = getegid();
@@ -139,7 +152,7 @@ int spawn_worker(const struct spawn *spawn, struct spawned *out) {
     if (pid == 0)
         worker_body(spawn, uid, gid);
     if (r == 0 && pid < 0)
-        r = err_raise(-errno, "clone3");
+        r = err_raise(-errno, "clone3: %s", strerror(errno));
     auto_close int pidfd = pid > 0 ? pidfd_raw : -1;
     if (r == 0)
         r = await_ack(ack_read, pidfd);
@@ -190,13 +203,22 @@ int spawn_exec(const char *path, const char *name, int control, bool new_pid, bo
     pid_t pid = clone_child(namespaces(new_pid, new_user), &pidfd_raw);
     if (pid == 0)
         exec_body(path, name, control, new_user, uid, gid, to);
-    int r = pid < 0 ? err_raise(-errno, "clone3") : 0;
+    int r = pid < 0 ? err_raise(-errno, "clone3: %s", strerror(errno)) : 0;
     (void)sigprocmask(SIG_SETMASK, &old, NULL);
     if (r < 0)
         return r;
     auto_close int pidfd = pidfd_raw;
     to = fd_close(to);
     int failed = 0;
+    struct pollfd word = {from, POLLIN, 0}; /* the errno of a failed exec, or the end of file that a good one is */
+    int ready;
+    while ((ready = poll(&word, 1, SPAWN_PATIENCE_MS)) < 0 && errno == EINTR)
+        ;
+    if (ready <= 0) {
+        r = give_up(pidfd);
+        (void)waitpid(pid, NULL, 0);
+        return r;
+    }
     ssize_t n;
     while ((n = read(from, &failed, sizeof failed)) < 0 && errno == EINTR)
         ;

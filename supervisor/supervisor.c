@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #define ACCEPTS_MAX 24u
+#define LOST_WIRE_MS 1000 /* root gets this long to stop us first */
 
 static const struct kind *the_kind; /* of this process; set once in main */
 static struct sup *the_sup;
@@ -87,15 +88,18 @@ static int wiring_open(uint32_t wires, struct wiring *w) {
     return 0;
 }
 
-static void introduce_all(struct sup *sup, struct worker *worker, struct wiring *w) {
+static int introduce_all(struct sup *sup, struct worker *worker, struct wiring *w) {
     for (int i = 0; i < ROLE__COUNT; i++) {
         if (w->theirs[i] < 0)
             continue;
         int grants = i == ROLE_TOOLCALLS ? worker->grants : -1;
         int r = sup_introduce(sup, worker, (enum role_id)i, w->theirs[i], grants);
-        if (r < 0) /* that server is gone, and root is about to restart everything behind it, us too */
-            log_warn("event=introduce_failed to=%s why=\"%s\"", role_name((enum role_id)i), err_text());
+        if (r < 0) {
+            log_warn("event=introduce_failed to=%s error=%s", role_name((enum role_id)i), strerror(-r));
+            return r;
+        }
     }
+    return 0;
 }
 
 /* Forks the next incarnation. `link` is the worker's end of its link or -1. */
@@ -135,7 +139,9 @@ static int fork_worker(struct sup *sup, struct worker *worker, int link) {
     workers_set_pid(&sup->workers, worker, child.pid);
     worker->host_pid = child.host_pid;
     worker->started_ms = now_ms();
-    introduce_all(sup, worker, &wiring);
+    if (introduce_all(sup, worker, &wiring) <
+        0) /* it runs, but nobody would hear it: its end is an end like any other */
+        sup_signal(worker, SIGKILL);
     sup_log_worker(sup, worker, "process.started", NULL);
     if (sup->kind->up)
         sup->kind->up(sup, &worker->start, child.host_pid);
@@ -146,8 +152,11 @@ static int fork_worker(struct sup *sup, struct worker *worker, int link) {
 /* ---- ends ---- */
 
 void sup_signal(struct worker *worker, int signo) {
-    if (worker->pid) /* not reaped yet, so the number is still its own */
-        (void)kill(worker->pid, signo);
+    if (!worker->pid)
+        return;
+    (void)kill(worker->pid, signo); /* not reaped yet, so the number is still its own */
+    if (signo != SIGKILL)
+        (void)kill(worker->pid, SIGCONT); /* a stopped one could not obey */
 }
 
 static void on_grace(void *arg) {
@@ -221,7 +230,7 @@ static int start_next(struct sup *sup, struct worker *worker, uint32_t generatio
 }
 
 static bool for_want(int r) {
-    return r == -EAGAIN || r == -ENOMEM || r == -EMFILE || r == -ENFILE;
+    return r == -EAGAIN || r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOSPC; /* the last: namespaces */
 }
 
 /* Performs one action; its outcome, if there is one at once, is the next event. */
@@ -330,6 +339,8 @@ int sup_start(struct sup *sup, enum role_id role, const char *id, const char *ac
     for (size_t i = 0; i < sup->kind->n_workers; i++)
         if (sup->kind->workers[i].role->id == role)
             kind = &sup->kind->workers[i];
+    if (sup->stopping)
+        return err_raise(-ESHUTDOWN, "the supervisor is stopping");
     if (!kind || workers_find(&sup->workers, id))
         return err_raise(-EEXIST, "worker %s", id);
     struct worker *worker = workers_add(&sup->workers, id);
@@ -451,6 +462,8 @@ static int on_start(struct role_ctx *ctx, void *self) {
     sup.ctx = ctx;
     sup.kind = the_kind;
     the_sup = &sup;
+    for (int i = 0; i < ROLE__COUNT; i++)
+        sup.wires |= ctx->wire[i] ? UINT32_C(1) << i : 0u;
     *(struct sup **)self = &sup;
     int r = loop_signal(ctx->loop, SIGCHLD, on_child, &sup);
     if (r == 0 && the_kind->boot)
@@ -461,11 +474,22 @@ static int on_start(struct role_ctx *ctx, void *self) {
     return the_kind->boot_ready ? 0 : role_ready(ctx);
 }
 
+/* Its server died, and root is stopping us too; or it lives and closed this wire for a reason of its own, and nothing
+ * started here could work any more: a fresh start can. */
+static void on_lost_wire(void *arg) {
+    struct sup *sup = arg;
+    log_error("event=wire_lost");
+    role_exit(sup->ctx, 1);
+}
+
 static void on_closed(void *self, struct chan *c, int reason) {
     struct sup *sup = *(struct sup **)self;
     struct worker *worker = chan_peer(c)->role == ROLE_ACTOR ? workers_find(&sup->workers, chan_peer(c)->actor) : NULL;
     if (worker && worker->own_link == c)
         worker->own_link = NULL;
+    bool wire = !chan_user(c) && sup->wires & UINT32_C(1) << chan_peer(c)->role;
+    if (wire && loop_timer_set(sup->ctx->loop, &sup->lost_wire, now_ms() + LOST_WIRE_MS, on_lost_wire, sup) < 0)
+        on_lost_wire(sup);
     sup_endpoint_closed(sup, c);
 }
 
