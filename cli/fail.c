@@ -76,6 +76,9 @@ int fail_rpc(const struct cli *cli, int code) {
     case -EACCES:
         return fail(cli, &(struct failure){"E_FORBIDDEN", EXIT_DENIED, "this supervisor belongs to somebody else", why,
                                            "be the user who started it, or start your own: `soma up`"});
+    case -EUSERS:
+        return fail(cli, &(struct failure){"E_CAPACITY", EXIT_RUNTIME, "the supervisor takes no more clients", why,
+                                           "end one of its clients, or raise [limits] max_clients in soma.conf"});
     case -ECONNRESET:
         return fail(cli, &(struct failure){"E_LOST", EXIT_NO_SUPERVISOR, "the supervisor went away", why,
                                            "look with `soma ps`, and at what it did with `soma log -n 20`"});

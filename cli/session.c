@@ -9,6 +9,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/syscall.h>
 
 #define BRING_MS 30000 /* until a tree is up, ours or that of another client */
@@ -23,8 +24,13 @@ static int hello(struct session *s) {
     int r = rpc_call(&s->rpc, "hello", NULL, SESSION_CALL_MS, &answer);
     if (r == RPC_REFUSED) {
         const char *why = json_str(json_object_get(answer, "data"), "why"), *what = json_str(answer, "message");
+        const char *name = json_str(json_object_get(answer, "data"), "name");
         bool denied = json_i64(json_object_get(answer, "data"), "exit", 0) == EXIT_DENIED;
-        return err_raise(denied ? -EACCES : -EPROTO, "%s: %s", what ? what : "hello was refused", why ? why : "");
+        bool full = name && strcmp(name, "E_CAPACITY") == 0;
+        return err_raise(denied ? -EACCES
+                         : full ? -EUSERS
+                                : -EPROTO,
+                         "%s: %s", what ? what : "hello was refused", why ? why : "");
     }
     if (r < 0)
         return err_up(r);

@@ -318,8 +318,10 @@ int exec_start(struct exec *x, const struct exec_spec *spec) {
     if (!x->output)
         return err_raise(-ENOMEM, "no memory for the output of a tool");
     (void)signal(SIGPIPE, SIG_IGN); /* cannot fail with these arguments */
-    if (spec->limits.memory_bytes > 0)
+    if (spec->limits.memory_bytes > 0) {
         x->proc = exec_memory_open(); /* negative: the backstop is set lower instead, and the result says so */
+        x->sampled = x->proc >= 0;    /* opening has measured once, before there was a tool that could prevent it */
+    }
     set_times(x);
     r = start_tool(x);
     if (r < 0) {
