@@ -239,7 +239,7 @@ static void test_deadline(void **state) {
 
 /* The call is to end its tool in time and say so; when it does neither, its supervisor ends it. */
 static void test_a_silent_call_is_killed(void **state) {
-    peers.spec.cancel_timeout = 1;
+    peers.spec.cancel_timeout = 500; /* also the patience with a link that ends before its `down` is there */
     launch_working(PLAN("{\"id\":\"a\",\"tool\":\"echo\",\"timeout\":\"1ms\"}"), false);
     expect_kill(&peers, call.id);
     call_down(&call, "signalled", 9);
