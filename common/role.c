@@ -350,7 +350,8 @@ int role_worker(const struct role *role, const struct worker_start *start) {
     if (start_role(&ctx) < 0)
         die(1, "start");
     int code = loop_run(ctx.loop);
-    return code < 0 ? 1 : code; /* this was the process: the kernel takes it down faster than we take it apart */
+    ctx_deinit(&ctx);
+    return code < 0 ? 1 : code;
 }
 
 /* ---- built with AddressSanitizer ---- */

@@ -15,8 +15,6 @@ static struct {
     size_t room;
 } area;
 
-static char name[16]; /* as the kernel has it; forked children have both from their parent */
-
 void title_init(int argc, char **argv) {
     if (argc < 1)
         return;
@@ -37,8 +35,7 @@ void title_set(const char *fmt, ...) {
         return;
     char comm[16] = "soma:";
     (void)snprintf(comm + 5, sizeof comm - 5, "%.*s", (int)strcspn(text, " "), text);
-    if (strcmp(comm, name) != 0) /* most titles only name another state */
-        (void)prctl(PR_SET_NAME, memcpy(name, comm, sizeof name));
+    (void)prctl(PR_SET_NAME, comm);
     if (area.room < sizeof "soma: ")
         return;
     (void)snprintf(area.start, area.room, "soma: %s", text);

@@ -1,6 +1,6 @@
 /* run.cancel, answered when everything under the run is dead and its terminal event durable:
  *
- *   first records -> whole id      last records -> over already? then only `killed` is waited for
+ *   first records -> whole id      last records -> over already? then the answer
  *   session is ours     cancel on its link, and at once ─┬── kill {run} with grace, until killed: nothing of it lives;
  *   any other owner     ─────────────────────────────────┘   then its end: our session has told it, or the log does
  *
@@ -105,7 +105,9 @@ void cancels_told(struct gateway *gw, const char *run, const char *status) {
 static void on_last(struct request *req, enum role_id from, struct msg *m, size_t arg) {
     struct cancel *cancel = req->state;
     (void)record_each(m->page.events, look_at, cancel);
-    if (!cancel_ours(req)) /* also when it is over: its end may be on disk a moment before the last of it is reaped */
+    if (*cancel->status)
+        answer(req);
+    else if (!cancel_ours(req))
         end_run(req);
 }
 

@@ -58,22 +58,10 @@ int act_check_quiet(void *self, const void *arg) {
     return 0;
 }
 
-/* A cancel is answered by run_done and by the reaping of this process, which both wait for the last `down`; so its
- * event may go to disk while a scope that has answered, hence is empty, is still being taken down. Any other end is
- * also read in the log by those who want the result, and is written when nothing lives. */
-int act_check_ended(void *self, const void *arg) {
-    struct run *run = self;
-    if (run->unaccepted || run->status != STATUS_CANCELLED)
-        return act_check_quiet(run, NULL);
-    if (!run->call)
-        fsm_post(&run->ctx->fsm, EV_QUIET);
-    return 0;
-}
-
 int act_end(void *self, const void *arg) {
     struct run *run = self;
     loop_timer_clear(run->ctx->loop, &run->deadline);
-    return act_check_ended(run, NULL);
+    return act_check_quiet(run, NULL);
 }
 
 int act_end_cancelled(void *self, const void *arg) {
@@ -162,23 +150,6 @@ int act_append_end(void *self, const void *arg) {
     return run->end_ref < 0 ? (int)run->end_ref : 0;
 }
 
-int act_check_reaped(void *self, const void *arg) {
-    struct run *run = self;
-    if (run->live == 0)
-        fsm_post(&run->ctx->fsm, run->unaccepted ? EV_NOT_ACCEPTED
-                                 : run->unlogged ? EV_UNLOGGED
-                                                 : run_statuses[run->status].event);
-    return 0;
-}
-
-int act_end_unlogged(void *self, const void *arg) {
-    struct run *run = self;
-    const struct msg_refused *refused = arg;
-    run->unlogged = true;
-    run_decide(run, STATUS_FAILED, NULL, refused->error, refused->why);
-    return act_check_reaped(run, NULL);
-}
-
 /* ---- telling the owner, and leaving ---- */
 
 /* The process ends when its last words are written, or nobody is there to read them. */
@@ -211,6 +182,13 @@ int act_announce(void *self, const void *arg) {
         done.error = (struct json_span){error.p, error.n};
     }
     return say_last(run, MSG_RUN_DONE, &done);
+}
+
+int act_announce_unlogged(void *self, const void *arg) {
+    struct run *run = self;
+    const struct msg_refused *refused = arg;
+    run_decide(run, STATUS_FAILED, NULL, refused->error, refused->why);
+    return act_announce(run, NULL);
 }
 
 void run_set_reject(struct run *run, const char *error, const char *why) {

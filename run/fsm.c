@@ -77,10 +77,10 @@ static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
             },
         [RUN_ENDING] =
             {
-                [EV_CALL_OK] = GO(ENDING, act_last_answer),
-                [EV_CALL_BAD] = GO(ENDING, act_last_answer),
-                [EV_CALL_LOST] = GO(ENDING, act_check_ended),
-                [EV_CHILD_DOWN] = GO(ENDING, act_check_ended),
+                [EV_CALL_OK] = GO(ENDING, act_late_answer),
+                [EV_CALL_BAD] = GO(ENDING, act_late_answer),
+                [EV_CALL_LOST] = GO(ENDING, act_check_quiet),
+                [EV_CHILD_DOWN] = GO(ENDING, act_check_quiet),
                 [EV_QUIET] = GO(JOURNALLING, act_append_end),
                 [EV_NOT_ACCEPTED] = GO(REJECTED, act_reject),
                 [EV_ACCEPT_REFUSED] = STAY(ENDING),
@@ -93,27 +93,13 @@ static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
             },
         [RUN_JOURNALLING] =
             {
-                [EV_END_DURABLE] = GO(REAPING, act_check_reaped),
-                [EV_END_REFUSED] = GO(REAPING, act_end_unlogged),
-                [EV_ACCEPT_REFUSED] = GO(REAPING, act_check_reaped),
-                [EV_CHILD_DOWN] = STAY(JOURNALLING),
+                ON_DISK,
+                [EV_END_REFUSED] = GO(STOPPED, act_announce_unlogged),
+                [EV_ACCEPT_REFUSED] = GO(REJECTED, act_reject),
                 [EV_DURABLE] = STAY(JOURNALLING),
                 [EV_CANCEL] = STAY(JOURNALLING),
                 [EV_STOP] = STAY(JOURNALLING),
                 [EV_LOG_REFUSED] = STAY(JOURNALLING),
-            },
-        [RUN_REAPING] =
-            {
-                ON_DISK,
-                [EV_UNLOGGED] = GO(STOPPED, act_announce),
-                [EV_NOT_ACCEPTED] = GO(REJECTED, act_reject),
-                [EV_CHILD_DOWN] = GO(REAPING, act_check_reaped),
-                [EV_GUARD] = GO(REAPING, act_kill_all),
-                [EV_END_REFUSED] = STAY(REAPING), /* after ACCEPT_REFUSED, which says more */
-                [EV_DURABLE] = STAY(REAPING),
-                [EV_CANCEL] = STAY(REAPING),
-                [EV_STOP] = STAY(REAPING),
-                [EV_LOG_REFUSED] = STAY(REAPING),
             },
         [RUN_STOPPING] =
             {
@@ -166,10 +152,9 @@ static const struct fsm_cell cells[RUN_STATE__COUNT][EV__COUNT] =
 static const struct fsm_timeout timeouts[RUN_STATE__COUNT] = {
     [RUN_WAITING_TOOL] = {ms_call, EV_GUARD}, [RUN_WAITING_RETRY] = {ms_retry, EV_RETRY_DUE},
     [RUN_STOPPED] = {ms_flush, EV_GUARD},     [RUN_ENDING] = {ms_ending, EV_GUARD},
-    [RUN_STOPPING] = {ms_ending, EV_GUARD},   [RUN_REAPING] = {ms_ending, EV_GUARD},
-    [RUN_COMPLETED] = {ms_flush, EV_GUARD},   [RUN_FAILED] = {ms_flush, EV_GUARD},
-    [RUN_TIMEOUT] = {ms_flush, EV_GUARD},     [RUN_CANCELLED] = {ms_flush, EV_GUARD},
-    [RUN_REJECTED] = {ms_flush, EV_GUARD},
+    [RUN_STOPPING] = {ms_ending, EV_GUARD},   [RUN_COMPLETED] = {ms_flush, EV_GUARD},
+    [RUN_FAILED] = {ms_flush, EV_GUARD},      [RUN_TIMEOUT] = {ms_flush, EV_GUARD},
+    [RUN_CANCELLED] = {ms_flush, EV_GUARD},   [RUN_REJECTED] = {ms_flush, EV_GUARD},
 };
 
 static const char *const state_names[RUN_STATE__COUNT] = {

@@ -1,14 +1,12 @@
 /* The life of a run as a table. What an event means in a state is decided here and nowhere else; the actions do the
  * work and say by posted events (fsm_post) what came of it.
  *
- *   starting ─ accepted ─ executing ⇄ waiting_tool ─ ending ─ journalling ─ reaping ─ completed | failed | timeout
- *                             ⇅ waiting_retry                                          | cancelled
+ *   starting ─ accepted ─ executing ⇄ waiting_tool ─ ending ─ journalling ─ completed | failed | timeout | cancelled
+ *                             ⇅ waiting_retry
  *
  * executing       a step is being made ready: its scope is requested while the announcing event goes to disk
  * ending          the outcome is known; whatever still lives below is awaited (and killed, if it takes too long)
- * journalling     everything below is dead; the terminal event goes to disk. Of a cancelled run the scope's own process
- *                 may still be on its way out: it has said that all in it is dead
- * reaping         the log has answered; that last process is awaited before anybody is told
+ * journalling     everything below is dead; the terminal event goes to disk
  * stopping        the tree stops and the run is detached: no terminal event, the next start finds it open
  * recovering, reading   a successor: ends what its predecessor left behind, then asks the log what is missing
  * rejected              over: the log knows nothing of this run
@@ -26,7 +24,6 @@
     X(WAITING_RETRY, "waiting_retry")                                                                                  \
     X(ENDING, "ending")                                                                                                \
     X(JOURNALLING, "journalling")                                                                                      \
-    X(REAPING, "reaping")                                                                                              \
     X(STOPPING, "stopping")                                                                                            \
     X(RECOVERING, "recovering")                                                                                        \
     X(READING, "reading")                                                                                              \
@@ -55,16 +52,14 @@
     X(RETRY_DUE, "retry_due")                                                                                          \
     X(STEP_FAILED, "step_failed") /* posted: no further attempt */                                                     \
     X(FINISHED, "finished")       /* posted: no further step */                                                        \
-    X(QUIET, "quiet")             /* posted: nothing is at work below */                                               \
+    X(QUIET, "quiet")             /* posted: nothing lives below */                                                    \
     X(GUARD, "guard")             /* somebody takes longer than they were given */                                     \
     X(DEADLINE, "deadline")       /* the run's own */                                                                  \
     X(CANCEL, "cancel")                                                                                                \
     X(STOP, "stop")                 /* SIGTERM to a run that outlives its tree */                                      \
     X(LOG_REFUSED, "log_refused")   /* an event between the first and the last one */                                  \
     X(END_REFUSED, "end_refused")   /* the terminal event */                                                           \
-    X(END_DURABLE, "end_durable")   /* ... is on disk */                                                               \
-    X(UNLOGGED, "unlogged")         /* posted: the log has no end, and nothing lives below */                          \
-    X(IS_COMPLETED, "is_completed") /* posted: the end is on disk and says so, and nothing lives below */              \
+    X(IS_COMPLETED, "is_completed") /* the terminal event is on disk; it says so */                                    \
     X(IS_FAILED, "is_failed")                                                                                          \
     X(IS_TIMEOUT, "is_timeout")                                                                                        \
     X(IS_CANCELLED, "is_cancelled")                                                                                    \
@@ -113,18 +108,15 @@ extern const struct fsm_def run_fsm;
     X(end_unaccepted)                                                                                                  \
     X(stop_children)                                                                                                   \
     X(late_answer) /* arg: struct msg_call_done; the step's own end for the log */                                     \
-    X(last_answer) /* the same, then check_ended */                                                                    \
-    X(check_ended) /* post QUIET when the terminal event may be written */                                             \
     X(check_quiet) /* post QUIET when nothing lives below */                                                           \
     X(kill_all)                                                                                                        \
-    X(append_end)   /* append the terminal event */                                                                    \
-    X(end_unlogged) /* arg: struct msg_refused; the log would not have it; then check_reaped */                        \
-    X(check_reaped) /* when nothing lives below post what the log has: IS_…, UNLOGGED or NOT_ACCEPTED */             \
-    X(announce)     /* tell the owner run_done */                                                                      \
-    X(leave)        /* end the process */                                                                              \
-    X(leave_open)   /* the same, the trail being open: not a normal end, so a successor closes it */                   \
-    X(end_calls)    /* have toolcalls end what lives under this id */                                                  \
-    X(read_log)     /* ask for the next page */
+    X(append_end)        /* append the terminal event */                                                               \
+    X(announce)          /* tell the owner run_done */                                                                 \
+    X(announce_unlogged) /* arg: struct msg_refused; the same, when the log would not have it */                       \
+    X(leave)             /* end the process */                                                                         \
+    X(leave_open)        /* the same, the trail being open: not a normal end, so a successor closes it */              \
+    X(end_calls)         /* have toolcalls end what lives under this id */                                             \
+    X(read_log)          /* ask for the next page */
 
 #define X(name) int act_##name(void *self, const void *arg);
 RUN_ACTIONS(X)

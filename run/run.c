@@ -118,7 +118,7 @@ static int on_durable(void *self, struct chan *from, struct msg *m) {
     if (m->durable.ref == run->tool_ref)
         run->tool_durable = true;
     if (m->durable.ref == run->end_ref)
-        return role_step(run->ctx, EV_END_DURABLE, NULL);
+        return role_step(run->ctx, run_statuses[run->status].event, NULL);
     return role_step(run->ctx, EV_DURABLE, NULL);
 }
 

@@ -41,7 +41,6 @@ struct run {
     int64_t tool_ref; /* of the current attempt's tool.started */
     bool tool_durable;
     int64_t end_ref; /* of the terminal event */
-    bool unlogged;   /* the log could not keep it */
 
     /* the cursor */
     size_t at;      /* index of the step; also: steps done */

@@ -277,11 +277,6 @@ int act_late_answer(void *self, const void *arg) {
     return run_log_step_failed(run, &failure);
 }
 
-int act_last_answer(void *self, const void *arg) {
-    int r = act_late_answer(self, arg);
-    return r < 0 ? r : act_check_ended(self, NULL);
-}
-
 int act_await_retry(void *self, const void *arg) {
     struct run *run = self;
     auto_buf struct buf data = BUF_NULL(1024);

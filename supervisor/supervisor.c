@@ -183,10 +183,10 @@ void sup_end(struct sup *sup, struct worker *worker, int64_t grace_ms) {
 /* The spec is over: nothing will run under this id again. */
 static void finish(struct sup *sup, struct worker *worker, const struct ended *end, const char *reason) {
     loop_timer_clear(sup->ctx->loop, &worker->timer);
-    sup_kill_answered(sup, worker); /* first: somebody's cancel waits for it; the owner has work to do after `down` */
     sup_tell_down(worker, end, reason);
     if (sup->kind->down)
         sup->kind->down(sup, &worker->start, true);
+    sup_kill_answered(sup, worker);
     workers_remove(&sup->workers, worker);
     retitle(sup);
     if (sup->stopping && !sup->workers.n)

@@ -88,3 +88,11 @@ void exec_loop_cancel(struct exec_loop *e) {
 int exec_loop_result(struct exec_loop *e, struct exec_result *out) {
     return exec_result(&e->exec, out);
 }
+
+void exec_loop_deinit(struct exec_loop *e) {
+    if (!e->loop)
+        return;
+    unwatch(e);
+    e->started = false;
+    exec_deinit(&e->exec);
+}

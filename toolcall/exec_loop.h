@@ -21,13 +21,15 @@ struct exec_loop {
     bool started;
 };
 
-/* Takes SIGCHLD for the life of the process, whose end takes a call that is still under way along. `done` is called
- * once when a started call is over. */
+/* Takes SIGCHLD for the life of the process. `done` is called once when a started call is over. */
 int exec_loop_init(struct exec_loop *e, struct loop *loop, void (*done)(void *arg), void *arg);
 
 /* As exec_start(), exec_cancel(), exec_result(). */
 int exec_loop_start(struct exec_loop *e, const struct exec_spec *spec);
 void exec_loop_cancel(struct exec_loop *e);
 int exec_loop_result(struct exec_loop *e, struct exec_result *out);
+
+/* Blocks while a call under way is killed and reaped. Accepts one that was never initialised, if zeroed. */
+void exec_loop_deinit(struct exec_loop *e);
 
 #endif

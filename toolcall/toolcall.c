@@ -23,7 +23,6 @@
 #include "toolcall/grants.h"
 #include "toolcall/report.h"
 
-#include <sched.h>
 #include <string.h>
 
 struct toolcall {
@@ -194,11 +193,13 @@ int toolcall_answer_refused(void *arg, const void *refused) {
     return toolcall_answer(self, NULL);
 }
 
-/* Nothing is freed: the end of this process frees all at once, a tool that still lives included. An owner that has just
- * been told, and was woken on this processor, goes first: its next commit need not wait until this image is unmapped.
- */
 static int leave(struct toolcall *self, int code) {
-    (void)sched_yield(); /* cannot fail on Linux */
+    exec_loop_deinit(&self->run);
+    exec_result_deinit(&self->result);
+    report_deinit(&self->report);
+    argv_deinit(&self->argv);
+    json_decref(take_ptr(&self->args));
+    json_decref(take_ptr(&self->grants));
     role_exit(self->ctx, code);
     return 0;
 }

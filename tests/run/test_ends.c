@@ -1,6 +1,6 @@
 /* How a run ends when it is not by its steps: cancel, deadline, a silent call, lost owners, SIGTERM, a log that
- * refuses, and what a successor makes of it. In all of them every call has answered or is dead before the terminal
- * event, and nobody is told before that is on disk and everything below is reaped. */
+ * refuses, and what a successor makes of it. In all of them everything below is dead before the terminal event, and
+ * that is on disk before anybody is told. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -86,9 +86,9 @@ static void test_cancel_with_an_answer(void **state) {
     call_fails(&call, "cancelled", "stopped on request"); /* it has its own event: no tool.killed */
     expect_event(&peers, "step.failed", false,
                  "{\"error\":{\"name\":\"cancelled\",\"message\":\"stopped on request\"}}");
-    expect_end(&peers, "cancelled", NULL); /* its scope is empty */
-    expect_silence(&peers, peers.owner);   /* but not reaped */
+    expect_silence(&peers, peers.log);
     call_down(&call, "exited", 0);
+    expect_end(&peers, "cancelled", NULL);
     expect_done(&peers, "cancelled", ERROR("cancelled", "cancelled"));
     peers_ended(&peers, 0);
 }
@@ -99,65 +99,9 @@ static void test_cancel_too_late_for_the_step(void **state) {
     expect_cancel(&call);
     call_ok(&call, "1");
     expect_events(&peers, "step.succeeded"); /* the trail tells the truth, the outcome stays */
-    expect_event(&peers, "run.cancelled", true, NULL);
-    call_down(&call, "exited", 0); /* reaped first, this time, and the disk is the last */
-    expect_silence(&peers, peers.owner);
-    durable(&peers);
-    expect_done(&peers, "cancelled", ERROR("cancelled", "cancelled"));
-    peers_ended(&peers, 0);
-}
-
-/* A scope that says it is empty and then does not end is killed, and the owner waits for that. */
-static void test_cancel_with_an_answer_that_lingers(void **state) {
-    peers.spec.cancel_timeout = 1;
-    launch_working(PLAN(ECHO), false);
-    cancel(NULL);
-    expect_cancel(&call);
-    call_fails(&call, "cancelled", "stopped on request");
-    expect_events(&peers, "step.failed");
-    expect_event(&peers, "run.cancelled", true, NULL);
-    expect_kill(&peers, call.id);
-    durable(&peers);
-    expect_kill(&peers, call.id); /* once more, by the run's own patience */
-    expect_silence(&peers, peers.owner);
-    call_down(&call, "signalled", 9);
-    expect_done(&peers, "cancelled", ERROR("cancelled", "cancelled"));
-    peers_ended(&peers, 0);
-}
-
-/* The log refuses the end while the scope is being reaped: the owner waits for both. */
-static void test_cancel_refused_with_an_answer(void **state) {
-    launch_working(PLAN(ECHO), false);
-    cancel(NULL);
-    expect_cancel(&call);
-    call_fails(&call, "cancelled", "stopped on request");
-    expect_events(&peers, "step.failed");
-    refuse(&peers, get_event(&peers, "run.cancelled")->append.ref, "io");
-    expect_silence(&peers, peers.owner);
     call_down(&call, "exited", 0);
-    expect_done(&peers, "failed", "{\"name\":\"io\",\"message\":\"the log said no\"}");
-    peers_ended(&peers, 3);
-}
-
-/* run.accepted is refused in the batch that holds the end: the run never was, told when its scope is reaped. */
-static void test_acceptance_refused_with_the_end(void **state) {
-    launch(PLAN(WRITE), false);
-    expect_event(&peers, "run.accepted", false, NULL);
-    int64_t accepted = peers.ref;
-    expect_events(&peers, "run.started step.started");
-    (void)get_event(&peers, "tool.started");
-    expect_spawn(&peers, &call);
-    call_hello(&call);
-    cancel(NULL);
-    expect_cancel(&call);
-    call_fails(&call, "cancelled", "stopped on request");
-    expect_events(&peers, "step.failed");
-    int64_t end = get_event(&peers, "run.cancelled")->append.ref;
-    refuse(&peers, accepted, "log_full");
-    refuse(&peers, end, "log_full");
-    expect_silence(&peers, peers.owner);
-    call_down(&call, "exited", 0);
-    assert_string_equal(peer_get(peers.owner, MSG_RUN_REJECTED)->run_rejected.error, "log_full");
+    expect_end(&peers, "cancelled", NULL);
+    expect_done(&peers, "cancelled", ERROR("cancelled", "cancelled"));
     peers_ended(&peers, 0);
 }
 
@@ -480,9 +424,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_cancel),
         TEST(test_cancel_with_an_answer),
-        TEST(test_cancel_with_an_answer_that_lingers),
-        TEST(test_cancel_refused_with_an_answer),
-        TEST(test_acceptance_refused_with_the_end),
         TEST(test_cancel_too_late_for_the_step),
         TEST(test_cancel_before_the_scope_is_there),
         TEST(test_cancel_waits_for_the_logs_word),

@@ -80,32 +80,23 @@ static const struct walk_row rows[] = {
     W(WAITING_RETRY, DURABLE, WAITING_RETRY, NULL),
     CUT(WAITING_RETRY),
 
-    W(ENDING, CALL_OK, ENDING, "last_answer"),
-    W(ENDING, CALL_BAD, ENDING, "last_answer"),
-    W(ENDING, CALL_LOST, ENDING, "check_ended"),
-    W(ENDING, CHILD_DOWN, ENDING, "check_ended"),
+    W(ENDING, CALL_OK, ENDING, "late_answer"),
+    W(ENDING, CALL_BAD, ENDING, "late_answer"),
+    W(ENDING, CALL_LOST, ENDING, "check_quiet"),
+    W(ENDING, CHILD_DOWN, ENDING, "check_quiet"),
     W(ENDING, NOT_ACCEPTED, REJECTED, "reject"),
     W(ENDING, ACCEPT_REFUSED, ENDING, NULL),
     W(STOPPING, NOT_ACCEPTED, STOPPED, "leave"),
     W(STOPPING, ACCEPT_REFUSED, STOPPING, NULL),
+    W(JOURNALLING, ACCEPT_REFUSED, REJECTED, "reject"),
     W(ENDING, QUIET, JOURNALLING, "append_end"),
     W(ENDING, GUARD, ENDING, "kill_all"),
     W(ENDING, BOUND, ENDING, NULL),
     LATE(ENDING),
 
-    W(JOURNALLING, END_DURABLE, REAPING, "check_reaped"),
-    W(JOURNALLING, END_REFUSED, REAPING, "end_unlogged"),
-    W(JOURNALLING, ACCEPT_REFUSED, REAPING, "check_reaped"),
-    W(JOURNALLING, CHILD_DOWN, JOURNALLING, NULL),
+    DONE(JOURNALLING),
+    W(JOURNALLING, END_REFUSED, STOPPED, "announce_unlogged"),
     LATE(JOURNALLING),
-
-    DONE(REAPING),
-    W(REAPING, UNLOGGED, STOPPED, "announce"),
-    W(REAPING, NOT_ACCEPTED, REJECTED, "reject"),
-    W(REAPING, CHILD_DOWN, REAPING, "check_reaped"),
-    W(REAPING, GUARD, REAPING, "kill_all"),
-    W(REAPING, END_REFUSED, REAPING, NULL),
-    LATE(REAPING),
 
     W(STOPPING, CALL_OK, STOPPING, "late_answer"),
     W(STOPPING, CALL_BAD, STOPPING, "late_answer"),
@@ -154,7 +145,7 @@ static void test_timeouts(void **state) {
         {RUN_WAITING_TOOL, 1, EV_GUARD}, {RUN_WAITING_RETRY, 2, EV_RETRY_DUE}, {RUN_ENDING, 3, EV_GUARD},
         {RUN_STOPPING, 3, EV_GUARD},     {RUN_COMPLETED, 4, EV_GUARD},         {RUN_FAILED, 4, EV_GUARD},
         {RUN_TIMEOUT, 4, EV_GUARD},      {RUN_CANCELLED, 4, EV_GUARD},         {RUN_REJECTED, 4, EV_GUARD},
-        {RUN_REAPING, 3, EV_GUARD},      {RUN_STOPPED, 4, EV_GUARD},
+        {RUN_STOPPED, 4, EV_GUARD},
     };
     walk_timeouts(&walk, wanted, sizeof wanted / sizeof *wanted);
 }
