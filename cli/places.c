@@ -52,20 +52,8 @@ int places_check_runtime(const struct places *places) {
     return 0;
 }
 
-/* The folders above it, as somad makes them. */
-static int make_parents(const char *path) {
-    char part[SPEC_PATH];
-    (void)snprintf(part, sizeof part, "%s", path);
-    for (char *p = part + 1; (p = strchr(p, '/')); *p++ = '/') {
-        *p = 0;
-        if (mkdir(part, 0755) < 0 && errno != EEXIST)
-            return err_raise(-errno, "make %s: %s", part, strerror(errno));
-    }
-    return 0;
-}
-
 int places_make_runtime(const struct places *places) {
-    int r = make_parents(places->runtime_dir);
+    int r = config_make_parents(places->runtime_dir);
     if (r < 0)
         return err_up(r);
     if (mkdir(places->runtime_dir, 0700) < 0 && errno != EEXIST)

@@ -43,7 +43,7 @@ int child_send(struct child *child, enum msg_type type, const void *body);
 
 /* Sends cancel; when `down` has not come within child_grace_ms(), kill. Harmless when repeated. */
 void child_cancel(struct child *child, const char *reason);
-/* Asks the supervisor to end it now (grace_ms: SIGTERM first). `down` tells when it is done. */
+/* Asks the supervisor to end it now (grace_ms: it is asked to cancel itself first). `down` tells when it is done. */
 void child_kill(struct child *child, int64_t grace_ms);
 
 /* The child whose link or monitor this is, or NULL. */

@@ -56,7 +56,7 @@
     X(GUARD, "guard")             /* somebody takes longer than they were given */                                     \
     X(DEADLINE, "deadline")       /* the run's own */                                                                  \
     X(CANCEL, "cancel")                                                                                                \
-    X(STOP, "stop")                 /* SIGTERM to a run that outlives its tree */                                      \
+    X(STOP, "stop")                 /* the tree stops (detached), or restarts */                                       \
     X(LOG_REFUSED, "log_refused")   /* an event between the first and the last one */                                  \
     X(END_REFUSED, "end_refused")   /* the terminal event */                                                           \
     X(IS_COMPLETED, "is_completed") /* the terminal event is on disk; it says so */                                    \

@@ -455,3 +455,14 @@ int config_places(struct spec *spec) {
         r = place_runtime(spec);
     return r < 0 ? r : put(spec->socket_path, "%s/soma.sock", spec->runtime_dir);
 }
+
+int config_make_parents(const char *path) {
+    char part[SPEC_PATH];
+    (void)snprintf(part, sizeof part, "%s", path);
+    for (char *p = part + 1; (p = strchr(p, '/')); *p++ = '/') {
+        *p = 0;
+        if (mkdir(part, 0755) < 0 && errno != EEXIST)
+            return err_raise(-errno, "make %s: %s", part, strerror(errno));
+    }
+    return 0;
+}

@@ -20,4 +20,7 @@ int config_find(const char *given, char out[SPEC_PATH]);
  * $RUNTIME_DIRECTORY, else root's /var/lib/soma and /run/soma, else the XDG places, else /tmp/soma-UID. */
 int config_places(struct spec *spec);
 
+/* Makes the folders above `path` that are missing, mode 0755 less the umask. -errno names the one. */
+int config_make_parents(const char *path);
+
 #endif

@@ -7,6 +7,7 @@
 #include "common/err.h"
 #include "common/loop.h"
 #include "common/title.h"
+#include "supervisor/config.h"
 #include "supervisor/root.h"
 #include "supervisor/spawn.h"
 
@@ -34,20 +35,9 @@ static int failed(struct launch *l, int r, const char *what, const char *fix) {
     return r;
 }
 
-static int make_parents(const char *path) {
-    char part[SPEC_PATH];
-    (void)snprintf(part, sizeof part, "%s", path);
-    for (char *p = part + 1; (p = strchr(p, '/')); *p++ = '/') {
-        *p = 0;
-        if (mkdir(part, 0755) < 0 && errno != EEXIST)
-            return err_raise(-errno, "make %s: %s", part, strerror(errno));
-    }
-    return 0;
-}
-
 /* A folder of our own: 0700, ours, not a link. */
 static int own_folder(const char *path, int *out) {
-    int r = make_parents(path);
+    int r = config_make_parents(path);
     if (r < 0)
         return err_up(r);
     if (mkdir(path, 0700) < 0 && errno != EEXIST)

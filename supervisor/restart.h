@@ -66,7 +66,7 @@ struct restart_event {
 
 enum restart_action_type {
     RESTART_ACT_START,   /* child, generation: start it; report READY; EXIT, FAILED or AGAIN */
-    RESTART_ACT_STOP,    /* child: ask it to stop (SIGTERM, SIGCONT); report EXIT */
+    RESTART_ACT_STOP,    /* child: ask it to stop (by signal, SIGCONT behind it); report EXIT */
     RESTART_ACT_KILL,    /* child: SIGKILL; report EXIT */
     RESTART_ACT_GAVE_UP, /* child: its intensity is exceeded; everything is being stopped and SHUTDOWN follows */
     RESTART_ACT_SHUTDOWN /* all children are down; `failed` says whether by giving up */
